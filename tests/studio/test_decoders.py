@@ -9,6 +9,7 @@ from longtake.hub import shipped_models
 from longtake.studio.checks import Description, check_video
 from longtake.studio.kinds import MakeJob
 from longtake.studio.loaded import Loaded, request_of
+from longtake.studio.memory import RESET, estimated_mb, peak_mb
 from longtake.studio.settings import Limits, VideoSettings
 
 FULL, LARGE = [64, 64], [128, 128]
@@ -68,3 +69,33 @@ def test_the_command_that_repeats_a_video_names_both(tmp_path: Path):
     job = MakeJob(settings=settings(decoder="light", students=True))
     words = serve.repeat(job, 0, tmp_path, {}).split()
     assert words[-3:] == ["--decoder", "light", "--students"]
+
+
+def estimate(known: dict[str, Description], **changes) -> float:
+    asked, model = settings(**changes), known["lvdm-sky"]
+    found = estimated_mb(model["memory"], asked, asked.frames or 0, model["grain"])
+    assert found is not None
+    return found
+
+
+@pytest.mark.skipif(not RESET.exists(), reason="the peak of memory is known on Linux alone")
+def test_the_estimated_memory_of_a_video_is_near_its_measured_peak(loaded, known):
+    loaded.describe("lvdm-general")  # another model, whose memory is not part of it
+    asked = settings(decoder="large", frames=24)
+    opened = loaded.open(asked)
+    for _ in opened.video(request_of(opened.model, asked), 24):
+        pass
+    found, peak = estimate(known, decoder="large", frames=24), peak_mb()
+    own = found - known["lvdm-sky"]["memory"]["worker"]
+    assert own > 50
+    assert abs(peak - found) < 0.4 * own, (peak, found, own)
+
+
+@pytest.mark.skipif(not RESET.exists(), reason="the peak of memory is known on Linux alone")
+def test_the_estimated_memory_depends_on_decoder_frames_students_and_backend(known):
+    usual = estimate(known, frames=64)
+    assert estimate(known, frames=64, decoder="light") < usual
+    assert estimate(known, frames=8) < usual == estimate(known, frames=1000)
+    assert estimate(known, frames=64, students=True) > usual + 10  # their networks are larger
+    assert estimate(known, frames=64, backend="openvino") > usual + 100
+    assert known["lvdm-general"]["memory"] is None  # it makes no videos

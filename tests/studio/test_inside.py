@@ -12,11 +12,12 @@ from studio.conftest import Page
 from studio.test_uploads import film
 
 from longtake.hub import shipped_models
+from longtake.studio.comparing import enlarged, run_compare
 from longtake.studio.inside import run_reconstruct
 from longtake.studio.loaded import Loaded
-from longtake.studio.settings import ReconstructSettings
+from longtake.studio.settings import CompareSettings, ReconstructSettings
 from longtake.studio.work import Work
-from longtake.video import VideoWriter
+from longtake.video import VideoWriter, open_video
 
 
 @pytest.mark.parametrize(
@@ -30,12 +31,12 @@ def test_a_clip_is_reconstructed_and_its_latents_are_shown(
     page: Page, tmp_path: Path, model: str, pictures: list[str]
 ):
     upload = page.upload("film.mkv", film(tmp_path, 12, ".mkv"))["id"]
-    settings = {"model": model, "upload": upload, "times": [0.2, 0.9]}
+    settings = {"model": model, "upload": upload, "times": [0, 0.2, 1]}
     job = page.ended(page.submit("reconstruct", **settings))
     assert job["status"] == "done", job
     result, names = job["result"], [each["name"] for each in job["files"]]
     assert result["latents"] == pictures
-    assert [each["time"] for each in result["noise"]] == [0.2, 0.9]
+    assert [each["time"] for each in result["noise"]] == [0, 0.2, 1]
     expected = ["original.mp4", "reconstruction.mp4", *(f"latents_{p}.png" for p in pictures)]
     expected += [row[k] for row in result["noise"] for k in ("noisy", "estimate")]
     assert sorted(names) == sorted(expected)
@@ -62,6 +63,29 @@ def test_two_videos_are_compared(page: Page):
     assert math.isclose(equal["ssim"], 1, abs_tol=0.1)
     refused = page.ended(page.post("compare", {"a": a, "b": "b" * 12}, 202)["id"])
     assert "has no video" in refused["error"]
+
+
+def test_videos_of_two_sizes_are_shown_by_larger_pixels_and_measured_each_by_itself(tmp_path: Path):
+    rng, ids = np.random.default_rng(0), ("a" * 12, "b" * 12)
+    for job, size in zip(ids, (16, 32), strict=True):
+        folder = tmp_path / "jobs" / job / "files"
+        folder.mkdir(parents=True)
+        blocks = rng.integers(0, 200, (1, size // 8, size // 8, 1), np.uint8)
+        grey = (blocks + np.arange(0, 54, 6, np.uint8)[:, None, None, None]).repeat(3, 3)
+        with VideoWriter(folder / "video.mp4", 8) as writer:
+            writer.write(grey.repeat(8, 1).repeat(8, 2))
+    ours, theirs = Pipe()
+    with ours, theirs:
+        work = Work(id="x", root=tmp_path, connection=ours, loaded=Loaded())
+        result = run_compare(CompareSettings(a=ids[0], b=ids[1]), work)
+    a, b = (open_video(tmp_path / "jobs" / job / "files" / "video.mp4")[0] for job in ids)
+    shown, _ = open_video(work.files / "difference.mp4")
+    expected = np.abs(a.repeat(2, 1).repeat(2, 2).astype(int) - b)
+    assert np.abs(shown.astype(int) - expected).mean() < 8  # H.264
+    assert np.array_equal(enlarged(a, (32, 32)), a.repeat(2, 1).repeat(2, 2))
+    assert (result["frames"], result["between"]) == (9, {})
+    assert "frames of two sizes have no PSNR" in result["protocol"]
+    assert result["a"]["motion"] > 0 < result["b"]["motion"]
 
 
 @pytest.mark.parametrize("model", ["lvdm-sky", "text"])

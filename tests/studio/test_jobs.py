@@ -13,12 +13,18 @@ import pytest
 import torch
 from mutations import COUNT, TEXTS, Tally, changed
 from studio.conftest import FPS, HEADERS, Limit, Page
+from studio.test_uploads import PICTURE
+from studio.test_uploads import image as picture
 
 from longtake import cli
 from longtake.checkpoint import read_tensors
 from longtake.segments import keep_whole, record_of, write_record
+from longtake.studio.checks import check_change
+from longtake.studio.errors import StateError
+from longtake.studio.kinds import MakeJob
 from longtake.studio.live import merged
 from longtake.studio.places import JOBS, JOINED, PARTS, SINGLE
+from longtake.studio.settings import Change, VideoSettings
 from longtake.video import VideoWriter, open_video
 
 MODELS = ("volume", "planes")
@@ -71,6 +77,28 @@ def test_a_change_takes_effect_at_the_frame_that_is_answered(page: Page, model: 
     found = page.get(f"jobs/{job}")
     assert found["changes"] == [answer]
     assert found["command"] == ""  # none says from which frame on guidance changes
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_start_image_is_the_next_frame_and_the_log_repeats_it(page: Page, model: str):
+    image = page.upload("a.png", picture(pixels=PICTURE[:16, :16]))["id"]
+    job = page.submit("live", model=model, seed=8, label="calm")
+    page.until(job, grown(1))
+    answer = page.post(f"jobs/{job}/change", {"start_image": image, "label": "wind, left"})
+    first = answer["from_frame"]
+    page.until(job, grown(first + 30))
+    page.post(f"jobs/{job}/stop")
+    page.post(f"jobs/{job}/continue")  # in the piece that the image begins
+    page.until(job, grown(page.get(f"jobs/{job}")["frames_done"] + 20))
+    later = page.post(f"jobs/{job}/change", {"label": "wind, right"})
+    page.until(job, grown(later["from_frame"] + 30))
+    page.post(f"jobs/{job}/stop")
+    frames = page.frames(job)
+    assert abs(frames[first].astype(int) - PICTURE[:16, :16]).mean() < 8  # H.264
+    plain = page.frames(watched(page, frames=first + 8, model=model, seed=8, label="calm"))
+    assert np.array_equal(frames[:first], plain[:first])
+    again = watched(page, [answer, later], len(frames), model=model, seed=8, label="calm")
+    assert np.array_equal(page.frames(again)[: len(frames)], frames)
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -147,10 +175,46 @@ def test_a_video_that_is_made_stops_and_continues(page: Page):
     done = page.ended(job)
     assert (done["status"], [each["name"] for each in done["files"]]) == ("done", ["seed_0005.mp4"])
     assert page.post(f"jobs/{job}/continue") == done  # nothing is left to do
-    longer = page.post(f"jobs/{job}/continue", {"frames": 240}, 409)["error"]
-    assert "done, with 120 frames; for a longer video upload it" in longer
     other = page.ended(page.submit("make", **settings))
     assert page.file(job, "seed_0005.mp4") == page.file(other["id"], "seed_0005.mp4")
+
+
+@pytest.mark.parametrize("kind", ["make", "video"])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_video_that_is_done_gets_longer_as_if_it_had_been_asked_for_at_first(
+    page: Page, kind: str, model: str
+):
+    name = "seed_0007.mp4" if kind == "make" else "video.mp4"
+    job = page.ended(page.submit(kind, model=model, frames=50, seed=7))["id"]
+    shorter = page.frames(job, name)
+    assert page.post(f"jobs/{job}/continue", {"frames": 110})["frames"] == 110
+    longer = page.ended(job)
+    assert (longer["status"], longer["frames_done"]) == ("done", 110), longer
+    at_once = page.ended(page.submit(kind, model=model, frames=110, seed=7))["id"]
+    assert page.file(job, name) == page.file(at_once, name)
+    assert len(shorter) == 50
+    drift = page.get(f"jobs/{job}/drift")
+    assert [frame for frame, _ in drift] == sorted({frame for frame, _ in drift})
+    assert drift[-1][0] >= 80
+
+
+def test_what_cannot_get_longer_says_so(page: Page):
+    a, b = (page.ended(page.submit("make", model="planes", frames=8, seed=s))["id"] for s in (1, 2))
+    compared = page.ended(page.post("compare", {"a": a, "b": b}, 202)["id"])["id"]
+    refused = page.post(f"jobs/{compared}/continue", {"frames": 16}, 409)
+    assert "makes no video that could get longer" in refused["error"]
+    clip = page.ended(page.submit("make", model="planes", frames=8, rollout="one_clip"))["id"]
+    refused = page.post(f"jobs/{clip}/continue", {"frames": 80}, 422)
+    assert "makes single clips of" in refused["error"]
+    with pytest.raises(StateError, match="leads to its beginning, or to an image"):
+        MakeJob(settings=VideoSettings(model="volume", frames=99, loop=True)).check_longer()
+
+
+def test_jobs_are_listed_page_after_page(page: Page):
+    every = [job["id"] for job in page.get("jobs")]
+    assert [job["id"] for job in page.get(f"jobs?after={every[1]}&limit=3")] == every[2:5]
+    assert page.get(f"jobs?after={every[-1]}") == []
+    assert page.client.get("/api/jobs?after=nothing").status_code == 404
 
 
 def test_a_crash_costs_the_job_and_not_the_server(page: Page):
@@ -258,6 +322,11 @@ def test_a_change_that_the_model_does_not_read_is_refused_at_once(page: Page):
     refused = page.post(f"jobs/{job}/change", {"label": "storm"}, 422)
     assert "label 'storm' is not a class" in refused["error"]
     assert "nothing is changed" in page.post(f"jobs/{job}/change", {}, 422)["error"]
+    missing = page.post(f"jobs/{job}/change", {"start_image": "a" * 12}, 422)
+    assert "there is no upload" in missing["error"]
+    noise = {**page.studio.catalogue.models["volume"], "can": ["make", "live"]}
+    with pytest.raises(ValueError, match="volume cannot use start_image: it begins videos from"):
+        check_change(Change(start_image="a" * 12), noise)
     page.post(f"jobs/{job}/stop")
     assert "only a live video" in page.post(f"jobs/{job}/change", {"label": "calm"}, 409)["error"]
 
@@ -290,7 +359,7 @@ def test_a_folder_that_is_too_large_stops_work(page: Page, limits: Limit):
     limits(disk_bytes=1)
     page.until(job, lambda found: "over its limit" in (found["error"] or ""))
     refused = page.post(f"jobs/{job}/continue", status=429)
-    assert "delete jobs, or remove what no job needs from its folder uploads" in refused["error"]
+    assert "delete jobs or uploads" in refused["error"]
 
 
 def test_what_a_video_takes_is_estimated(page: Page):

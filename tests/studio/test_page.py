@@ -14,7 +14,7 @@ import pytest
 from chromium import SIZES, Tab, launched
 
 from longtake.studio.places import FILES, JOBS, TRAINED
-from longtake.video import VideoWriter
+from longtake.video import VideoWriter, write_image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VIEWS = ("live", "make", "compare", "inside", "train", "gallery")
 CANVAS = "document.querySelector('#panel-live canvas.frames')"
 FRAMES = f"() => Number({CANVAS}.dataset.shown ?? 0)"
-FOOTAGE = "clouds"
+FOOTAGE, WATCHED = "clouds", "skies_trained"
 
 
 @pytest.fixture(scope="module")
@@ -40,10 +40,25 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(browser: "Browser", places: dict[str, str], folder: Path) -> Iterator[str]:
+def training(tmp_path_factory: pytest.TempPathFactory, places: dict[str, str], clip: Path) -> Path:
+    """Folder of a training that another command carries out: a log, a sample, a model of a step."""
+    folder = tmp_path_factory.mktemp("trained") / WATCHED
+    run = folder / "runs" / "denoiser"
+    (run / "samples" / "step_00000002").mkdir(parents=True)
+    shutil.copyfile(clip, run / "samples" / "step_00000002" / "0.mp4")
+    rows = [{"step": step, "loss": 1 / step} for step in (1, 2)]
+    (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    shutil.copytree(places["planes"], run / "models" / "step_00000002")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def address(
+    browser: "Browser", places: dict[str, str], folder: Path, training: Path
+) -> Iterator[str]:
     """Address of a studio; its process is started by the command."""
     del browser  # without one there is nothing to start
-    command = [sys.executable, "-m", "longtake.cli", "studio", *places.values()]
+    command = [sys.executable, "-m", "longtake.cli", "studio", *places.values(), str(training)]
     command += ["--port", "0", "--folder", str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -81,6 +96,14 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of 16 x 16 pixels."""
+    path = tmp_path_factory.mktemp("picture") / "picture.png"
+    write_image(path, np.full((16, 16, 3), 128, np.uint8))
+    return path
+
+
 def made(tab: Tab, **settings: object) -> str:
     """Id of a finished video of 8 frames."""
     data = {"kind": "make", "settings": {"model": "planes", "frames": 8, **settings}}
@@ -108,6 +131,7 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     page.wait_for_selector("#panel-live .effect.now")
     assert "since frame" in page.inner_text("#panel-live .effect")
     page.locator("#panel-live .drift svg").wait_for()
+    assert tab.violations() == []  # while it plays
     stop(page)
     file = page.locator("#panel-live .kept a")
     with page.expect_download() as download:
@@ -123,6 +147,9 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     page.reload()  # the video that is being made is found again
     tab.until(f"() => ({FRAMES})() > 8")
     assert page.get_by_role("button", name="Stop this one").count() == 0  # its settings are shown
+    tab.until("() => document.querySelector('#panel-live .drift svg')")
+    curve = page.locator("#panel-live .drift polyline").get_attribute("points") or ""
+    assert len(curve.split()) > 3  # also of the clips before this page was opened
     stop(page)
     page = tab.open("gallery")
     page.locator(".tile-open").first.click()
@@ -137,6 +164,22 @@ def test_live_plays_says_where_a_change_begins_is_kept_and_continues(tab: Tab):
     stop(page)
 
 
+def test_a_live_video_begins_with_an_image_and_continues_from_another(tab: Tab, picture: Path):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    page.locator("#panel-live summary", has_text="Begin with your own frames").click()
+    page.set_input_files("#panel-live details input[type=file] >> nth=0", picture)
+    page.locator("#panel-live details .preview img").wait_for()
+    play(page, tab)
+    page.set_input_files("#panel-live .controls > .upload input[type=file]", picture)
+    page.wait_for_selector("#panel-live .effect.now")
+    assert page.get_by_role("button", name="Stop this one").count() == 0
+    stop(page)
+    newest = page.request.get(f"{tab.address}/api/jobs?limit=1").json()[0]
+    assert newest["settings"]["start_image"]
+    assert newest["changes"][0]["start_image"]
+
+
 def test_a_video_is_estimated_made_and_shown_with_its_command(tab: Tab):
     page = tab.open("make")
     page.select_option("#panel-make select >> nth=0", "planes")
@@ -149,6 +192,9 @@ def test_a_video_is_estimated_made_and_shown_with_its_command(tab: Tab):
     assert "longtake generate" in job.locator("code").inner_text()
     job.get_by_role("button", name="Use these settings").click()
     assert page.get_by_role("spinbutton", name="Length in frames").input_value() == "8"
+    job.get_by_role("button", name="Extend by 64 frames").click()
+    job.get_by_text("72 frames").first.wait_for()
+    job.locator("video").wait_for()
 
 
 def test_what_is_beyond_the_limits_is_said_and_cannot_be_started(tab: Tab):
@@ -157,6 +203,7 @@ def test_what_is_beyond_the_limits_is_said_and_cannot_be_started(tab: Tab):
     page.locator(".estimate .problem").wait_for()
     assert "frames" in page.inner_text(".estimate .problem")
     assert page.get_by_role("button", name="Make the video").is_disabled()
+    assert tab.violations() == []
     tab.complaints.clear()  # the browser logs each answer 422
 
 
@@ -176,6 +223,7 @@ def test_two_videos_are_compared_frame_by_frame_and_in_numbers(tab: Tab):
     assert "52%" in (page.get_attribute(".compare.screen", "style") or "")
     page.locator("#panel-compare label", has_text="Difference").click()
     assert page.locator("canvas.difference").is_visible()
+    assert tab.violations() == []
 
 
 def test_a_video_of_a_program_can_be_compared(tab: Tab):
@@ -189,22 +237,21 @@ def test_a_video_of_a_program_can_be_compared(tab: Tab):
     )
 
 
-def test_models_with_frames_of_two_sizes_are_refused_before_anything_is_made(tab: Tab):
-    def smaller(route: "Route") -> None:
-        answer = route.fetch()
-        models = answer.json()
-        next(each for each in models if each["name"] == "planes")["size"] = [8, 8]
-        route.fulfill(response=answer, json=models)
-
-    tab.page.route("**/api/models", smaller)
+def test_two_are_made_with_settings_of_each_side_and_compared(tab: Tab):
     page = tab.open("compare")
-    jobs = tab.page.request.get(f"{tab.address}/api/jobs").json()
-    page.locator("#panel-compare fieldset.side select").nth(0).select_option("volume")
-    page.locator("#panel-compare fieldset.side select").last.select_option("planes")
-    page.get_by_role("button", name="Make both and compare").click()
-    page.locator(".toast.bad", has_text="choose two models with frames of one size").wait_for()
-    assert tab.page.request.get(f"{tab.address}/api/jobs").json() == jobs
-    tab.page.unroute("**/api/models")
+    form = page.get_by_role("form", name="Make two, with the same seed")
+    form.get_by_label("Length in frames").fill("8")
+    for side, model in enumerate(("planes", "volume")):
+        fields = form.locator("fieldset.side").nth(side)
+        fields.get_by_label("Model").select_option(model)
+        fields.locator("summary", has_text="Rollout").click()
+        fields.get_by_label("Rollout").select_option("one_clip")
+    form.get_by_role("button", name="Make both and compare").click()
+    tab.until("() => document.querySelector('.compare.screen').dataset.index > 0")
+    names = page.inner_text("#panel-compare .results > .hint")
+    assert {"planes", "volume"} <= {*names.replace(":", " ").split()}
+    assert names.count("rollout one clip") == 2
+    page.locator("#panel-compare table").wait_for()
 
 
 def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):
@@ -216,11 +263,11 @@ def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):
     slider = page.get_by_role("slider", name="Time")
     slider.wait_for()
     assert "PSNR" in page.inner_text("#panel-inside .meters")
-    assert slider.get_attribute("aria-valuetext") == "t = 0.1"
-    assert slider.get_attribute("max") == "4"
+    assert slider.get_attribute("aria-valuetext") == "t = 0.5"
+    assert slider.get_attribute("max") == "10"
     before = page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src")
     slider.press("End")
-    assert slider.get_attribute("aria-valuetext") == "t = 0.9"
+    assert slider.get_attribute("aria-valuetext") == "t = 1"
     assert page.locator("#panel-inside img[alt^=Noisy]").get_attribute("src") != before
     assert page.locator("#panel-inside img[alt^=Latent]").count() == 3
 
@@ -271,6 +318,19 @@ def test_a_training_shows_series_and_samples_of_its_newest_stage_first(
     page.request.delete(f"{tab.address}/api/jobs/{job}", headers={"X-Longtake": "1"})
 
 
+def test_a_training_of_the_command_line_is_watched_and_its_model_of_a_step_plays(tab: Tab):
+    page = tab.open("train")
+    article = page.locator("#panel-train article", has_text=WATCHED)
+    article.locator(".charts figcaption", has_text="loss").wait_for()
+    assert article.locator("video").count() == 1
+    assert article.get_by_role("button", name="Delete").count() == 0
+    article.get_by_label("Model").select_option("denoiser_step_00000002")
+    article.get_by_role("button", name="Play this model").click()
+    name = f"{WATCHED}-denoiser_step_00000002"
+    tab.until(f"() => document.querySelector('#panel-live select').value === '{name}'")
+    assert page.locator("#panel-live").is_visible()
+
+
 def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
     tab.open("gallery")
     job = made(tab, seed=77)
@@ -279,6 +339,7 @@ def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
     tile.get_by_role("button").click()
     dialog = page.get_by_role("dialog")
     assert "77" in dialog.locator("table").inner_text()
+    assert tab.violations() == []
     dialog.get_by_role("button", name="Delete").click()
     dialog.get_by_role("button", name="Cancel").click()
     assert tile.is_visible()
@@ -288,6 +349,46 @@ def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
     tile.wait_for(state="detached")
     assert page.evaluate(f"async () => (await fetch('/api/jobs/{job}')).status") == 404
     tab.complaints.clear()  # the browser logs the answer 404
+
+
+def test_the_gallery_shows_older_jobs_and_deletes_uploads(tab: Tab, picture: Path):
+    def of_two(route: "Route") -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("PAGE = 200", "PAGE = 2"))
+
+    tab.open("gallery")
+    made(tab, seed=5)
+    jobs = tab.page.request.get(f"{tab.address}/api/jobs").json()
+    assert len(jobs) > 2
+    tab.page.route("**/page/api.js", of_two)
+    page = tab.open("gallery")
+    page.get_by_role("button", name="Show older ones").click()
+    tiles = "document.querySelectorAll('#panel-gallery .tile').length"
+    tab.until(f"() => {tiles} >= {min(len(jobs), 4)}")
+    tab.page.unroute("**/page/api.js")
+    page = tab.open("inside")
+    page.set_input_files("#panel-inside input[type=file]", picture)
+    page.locator("#panel-inside .preview img").wait_for()
+    page.get_by_role("tab", name="Gallery").click()
+    page.locator("#panel-gallery label", has_text="Uploads").click()
+    tile = page.locator(".tile", has_text="no job").first
+    tile.wait_for()
+    count = page.locator("#panel-gallery .tile").count()
+    tile.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).click()
+    tab.until(f"() => {tiles} === {count - 1}")
+
+
+def test_no_empty_tab_violates_a_rule_of_axe(tab: Tab):
+    tab.page.route("**/api/jobs?*", lambda route: route.fulfill(json=[]))
+    page = tab.open("gallery")
+    page.locator("#panel-gallery .empty").wait_for()
+    found = {}
+    for view in VIEWS:
+        page.get_by_role("tab", name=view.capitalize()).click()
+        found[view] = tab.violations()
+    tab.page.unroute("**/api/jobs?*")
+    assert found == {view: [] for view in VIEWS}
 
 
 def test_every_tab_is_reached_by_the_keyboard_alone(tab: Tab):
@@ -311,6 +412,7 @@ def test_a_server_that_is_away_is_said_and_found_again(tab: Tab):
     page.context.set_offline(True)
     page.locator("#offline:not([hidden])").wait_for()
     assert "does not answer" in page.inner_text("#offline")
+    assert tab.violations() == []
     page.context.set_offline(False)
     page.locator("#offline").wait_for(state="hidden")
     tab.complaints.clear()  # the browser logs each request that fails

@@ -1,5 +1,7 @@
 """A training that a studio starts, watches, stops and whose model it offers."""
 
+import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from pipeline.test_train import TINY
 from starlette.testclient import TestClient
 from studio.conftest import ADDRESS, COMMANDS, Page
 
+from longtake.cli import serve
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world
 from longtake.data.synthetic import SkyWorld
@@ -15,6 +18,7 @@ from longtake.studio.app import create_app
 from longtake.studio.kinds import JobKind
 from longtake.studio.settings import Limits
 from longtake.studio.studio import Studio
+from longtake.studio.trainings import exports, is_training, log_rows
 
 
 def tiny(job: JobKind, own: Path, folder: Path, places: Mapping[str, str]) -> list[str]:
@@ -50,6 +54,30 @@ def test_a_model_is_trained_on_a_folder_and_then_used(page: Page):
     page.until(job, lambda found: name in [model["name"] for model in page.get("models")])
     made = page.ended(page.submit("make", model=name, frames=16, steps=1))
     assert made["status"] == "done", made
+
+
+def test_the_models_of_a_training_are_named_by_stage_and_step(tmp_path: Path):
+    for number, (place, roles) in enumerate(
+        [
+            ("runs/autoencoder/model", {}),
+            ("runs/denoiser/models/step_00000100", {"first": "denoiser"}),
+            ("runs/denoiser/models/best", {"first": "denoiser"}),
+            ("runs/denoiser/model", {"first": "denoiser"}),
+            ("model", {"first": "denoiser"}),
+        ]
+    ):
+        (tmp_path / place).mkdir(parents=True)
+        path = tmp_path / place / "model_index.json"
+        path.write_text(json.dumps({"roles": roles}))
+        os.utime(path, (number, number))
+    found = ["model", "denoiser_model", "denoiser_best", "denoiser_step_00000100"]
+    assert [each.name for each in exports(tmp_path)] == found
+    assert exports(tmp_path)[-1].folder == tmp_path / "runs/denoiser/models/step_00000100"
+    assert not is_training(tmp_path)
+    (tmp_path / "runs" / "denoiser" / "log.jsonl").write_text('{"step": 1}\n')
+    assert is_training(tmp_path)
+    assert [*log_rows(tmp_path)] == [{"stage": "denoiser", "step": 1}]
+    assert serve.training_places([str(tmp_path), "lvdm-sky"]) == {tmp_path.name: tmp_path}
 
 
 def test_a_training_of_nothing_is_refused(page: Page):

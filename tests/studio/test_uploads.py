@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from studio.conftest import COMMANDS, Limit, Page
+from studio.conftest import COMMANDS, HEADERS, Limit, Page
 
 from longtake.studio import decoding
 from longtake.studio.app import BODY_BYTES, FIELD_BYTES
@@ -78,6 +78,27 @@ def test_what_is_neither_video_nor_image_is_refused_in_words(
     assert set((page.folder / "uploads").iterdir()) == before
 
 
+def test_uploads_are_listed_and_deleted_when_no_unfinished_job_needs_them(page: Page):
+    name = page.upload("a.png", image(pixels=PICTURE[:16, :16]))["id"]
+    settings = {"model": "planes", "frames": 8, "start_image": name}
+    first = page.submit("live", model="planes")  # so that the next job waits
+    job = page.submit("make", **settings)
+    (found,) = (each for each in page.get("uploads") if each["id"] == name)
+    assert (found["kind"], found["jobs"]) == ("image", 1)
+    assert found["bytes"] > 50
+    refused = page.client.delete(f"/api/uploads/{name}", headers=HEADERS)
+    assert refused.status_code == 409
+    assert "1 job that may still be carried out would lack this upload" in refused.text
+    page.post(f"jobs/{first}/stop")
+    assert page.ended(job)["status"] == "done"
+    assert page.client.delete(f"/api/uploads/{name}", headers=HEADERS).status_code == 204
+    assert name not in [each["id"] for each in page.get("uploads")]
+    assert not (page.folder / "uploads" / name).exists()
+    for missing in (name, "..", "notes.txt"):
+        gone = page.client.delete(f"/api/uploads/{missing}", headers=HEADERS)
+        assert gone.status_code in (404, 405), missing
+
+
 def test_damage_that_the_decoder_conceals_is_refused(page: Page, tmp_path: Path):
     refused = page.upload("film.mkv", film(tmp_path, 12, ".mkv")[:-20], 422)
     assert "the upload is damaged (" in refused["error"]
@@ -132,7 +153,7 @@ def test_an_upload_needs_room_in_the_folder(page: Page, limits: Limit):
     limits(disk_bytes=size_of(page.folder) + (1 << 20))
     error = page.upload("a.png", bytes(3 << 20), 429)["error"]
     assert "3.1 MB more do not fit into the studio's folder" in error
-    assert "remove what no job needs from its folder uploads" in error
+    assert "delete jobs or uploads" in error
     assert set((page.folder / "uploads").iterdir()) == before
 
 

@@ -75,6 +75,13 @@ def test_a_form_with_a_first_image_makes_a_video(page: Page):
     assert answer.status_code == 200, answer.text
     made = completed(page.client, answer.json()["id"])
     assert made["status"] == "completed", made
+    uploads = page.folder / "uploads"
+    before = set(uploads.iterdir())
+    refused = page.client.post("/v1/videos", data={**fields, "fps": "24"}, files=files)
+    assert refused.status_code == 422
+    assert set(uploads.iterdir()) == before  # the image of a refused request is not kept
+    page.client.delete(f"/v1/videos/{made['id']}")
+    assert len(before - set(uploads.iterdir())) == 1  # nor that of a deleted video
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,10 @@ Queue = Annotated[int, Option(min=1, help="greatest number of waiting jobs")]
 
 
 def studio(
-    models: Annotated[list[str] | None, Argument(help="models; default: the shipped ones")] = None,
+    models: Annotated[
+        list[str] | None,
+        Argument(help="models, and folders of trainings to watch; default: the shipped models"),
+    ] = None,
     host: Host = "127.0.0.1",
     port: Port = 8642,
     folder: Folder = Path("studio_data"),
@@ -101,15 +104,43 @@ def _serve(
     from longtake.studio.studio import Studio
 
     limits, commands = Limits(jobs=queue), Commands(repeat=repeat, train=training)
-    places = model_places(models)
+    trainings = training_places(models) if page else {}
+    begun = {path for path in trainings.values() if not local_models(path)}
+    trained = [each for each in models if Path(each).resolve() not in begun]
+    places = model_places(trained) if trained or not begun else {}
     hosts = ["*"] if host not in LOOPBACK else [*LOOPBACK, "[::1]"]
     app = create_app(
-        lambda: Studio(folder, places, limits, commands), hosts=hosts, token=token, page=page
+        lambda: Studio(folder, places, limits, commands, trainings),
+        hosts=hosts,
+        token=token,
+        page=page,
     )
     if not token and host not in LOOPBACK:
         print(f"anyone who can reach {host} can use this studio", file=sys.stderr)
     what = "studio" if page else "server"
     run(app, host, port, lambda address: print(f"{what}: {address}", flush=True))
+
+
+def training_places(names: Sequence[str]) -> dict[str, Path]:
+    """Folders of the trainings among the given names, by the folder's name.
+
+    Raises:
+        ValueError: two of them have one name.
+    """
+    from longtake.studio.trainings import is_training
+
+    found: dict[str, Path] = {}
+    for path in (Path(each).resolve() for each in names):
+        if is_training(path) and found.setdefault(path.name, path) != path:
+            raise ValueError(f"two trainings are called {path.name}; rename one of the folders")
+    return found
+
+
+def local_models(path: Path) -> list[str]:
+    """The model folder at a path, or the one in a run folder there; empty if there is none."""
+    from longtake.hub import INDEX
+
+    return [str(each.resolve()) for each in (path, path / "model") if (each / INDEX).exists()]
 
 
 def model_places(names: Sequence[str]) -> dict[str, str]:
@@ -118,7 +149,7 @@ def model_places(names: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: two models have one name, or there is no such model.
     """
-    from longtake.hub import INDEX, shipped_models
+    from longtake.hub import shipped_models
 
     shipped = {name: str(folder) for name, folder in shipped_models().items()}
     if not names:
@@ -126,8 +157,7 @@ def model_places(names: Sequence[str]) -> dict[str, str]:
     places: dict[str, str] = {}
     for given in names:
         path = Path(given)
-        local = [str(p.resolve()) for p in (path, path / "model") if (p / INDEX).exists()]
-        local = [] if given in shipped else local  # as find_model has it
+        local = [] if given in shipped else local_models(path)  # as find_model has it
         name = path.resolve().name if local else given
         if not local and given not in shipped and (path.exists() or given.count("/") != 1):
             raise ValueError(

@@ -1,5 +1,6 @@
 """The web application: routes of the studio's page and of its data. Nothing heavy is imported."""
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -16,19 +17,21 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import Scope
 
-from longtake.studio import uploads, videos, watching
+from longtake.studio import uploads, videos, watched, watching
 from longtake.studio.errors import MissingError
-from longtake.studio.numbers import health, log_rows, metrics
+from longtake.studio.numbers import drift_curve, health, metrics
 from longtake.studio.security import Guard
 from longtake.studio.showing import file
 from longtake.studio.studio import Studio
+from longtake.studio.trainings import log_rows
+from longtake.studio.watched import ROWS_SHOWN
 from longtake.studio.web import body_of, http_error, mistake, number_of, studio_of
 
 PAGE = Path(__file__).with_name("page")
 BODY_BYTES, FIELD_BYTES = 1 << 20, 1 << 16
 UPLOADING = ("/api/uploads", "/v1/videos")
 FILTERS = ("kind", "status", "origin")
-JOBS_SHOWN, ROWS_SHOWN = 200, 5000
+JOBS_SHOWN = 200
 
 
 def create_app(
@@ -88,10 +91,14 @@ def _page_routes() -> list[BaseRoute]:
         Route("/api/jobs/{id}/continue", _continue, methods=["POST"]),
         Route("/api/jobs/{id}/files/{name}", _file),
         Route("/api/jobs/{id}/log", _log),
+        Route("/api/jobs/{id}/drift", _drift),
         WebSocketRoute("/api/jobs/{id}/frames", watching.frames),
+        Route("/api/uploads", uploads.listed),
         Route("/api/uploads", uploads.receive, methods=["POST"]),
+        Route("/api/uploads/{id}", uploads.delete, methods=["DELETE"]),
         Route("/api/uploads/{id}/preview", uploads.preview),
         Route("/api/footage", uploads.footage),
+        *watched.ROUTES,
     ]
 
 
@@ -125,7 +132,10 @@ async def _jobs(request: Request) -> Response:
     studio, asked = studio_of(request), request.query_params
     limit = min(max(number_of(request, "limit", JOBS_SHOWN), 0), JOBS_SHOWN)
     wanted = {name: asked[name] for name in FILTERS if name in asked}
-    newest = (studio.shown(job) for job in reversed([*studio.queue.jobs.values()]))
+    jobs = [*studio.queue.jobs.values()]
+    if (after := asked.get("after")) is not None:  # the page of the jobs that are older than it
+        jobs = jobs[: jobs.index(studio.queue.job(after))]
+    newest = (studio.shown(job) for job in reversed(jobs))
     found = (job for job in newest if wanted.items() <= job.items())
     return JSONResponse([*islice(found, limit)])
 
@@ -181,9 +191,16 @@ async def _file(request: Request) -> Response:
     return FileResponse(path, headers={"cache-control": "no-cache"})
 
 
+async def _drift(request: Request) -> Response:
+    studio = studio_of(request)
+    job = studio.queue.job(request.path_params["id"])
+    curve = await asyncio.to_thread(drift_curve, studio.queue.job_folder(job))
+    return JSONResponse(curve)
+
+
 async def _log(request: Request) -> Response:
     studio = studio_of(request)
     job = studio.queue.job(request.path_params["id"])
     after = max(number_of(request, "after", 0), 0)
-    rows = list(log_rows(studio.queue.job_folder(job)))
+    rows = list(log_rows(studio.training_of(job)))
     return JSONResponse(rows[after : after + ROWS_SHOWN])

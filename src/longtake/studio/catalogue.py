@@ -8,11 +8,12 @@ from pathlib import Path
 from longtake.hub import INDEX
 from longtake.studio.checks import Description, steps_of
 from longtake.studio.lanes import Lane
+from longtake.studio.memory import estimated_mb
 from longtake.studio.settings import VideoSettings
 from longtake.studio.store import JobStore
 
 LOGGER = logging.getLogger("longtake")
-DESCRIBED = 3
+DESCRIBED = 4
 """Version of the stored descriptions of models: where it differs, a model is described again."""
 
 
@@ -76,6 +77,11 @@ class Catalogue:
         model = self.models[settings.model]
         speed = self._store.fact(_speed_key(settings)) or model["seconds_per_frame_step"]
         return None if speed is None else frames * steps_of(settings, model) * speed
+
+    def memory(self, settings: VideoSettings, frames: int) -> float | None:
+        """Estimated peak of a worker's memory, in MiB, that makes a video; None if unknown."""
+        model = self.models[settings.model]
+        return estimated_mb(model["memory"], settings, frames, model["grain"])
 
     def learn(self, settings: VideoSettings, seconds_per_frame: float) -> None:
         """Store how long a frame took of a video made as fast as possible; ``seconds`` reads it."""

@@ -123,12 +123,14 @@ def longest(rollout: str | None, model: Description) -> int | None:
 
 
 def check_change(change: Change, model: Description) -> None:
-    """Raise a ValueError if the model does not read the new label or prompt, or not its words."""
+    """Raise a ValueError if the model does not read what is new: label, words, start image."""
     names = LabelNames(
         classes=model["classes"], named=model["labels"], reads_class=model["reads_class"]
     )
     if change.label is not None:
         names.check(change.label)
+    if change.start_image is not None and "start_image" not in model["can"]:
+        raise ValueError(f"{model['name']} cannot use start_image: it begins videos from noise")
     for text in (change.prompt, change.negative):
         if text is not None and not model["prompt"]:
             raise ValueError(f"{model['name']} reads no prompt; give a label, or nothing")

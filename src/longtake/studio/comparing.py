@@ -15,6 +15,10 @@ from longtake.studio.work import Work
 from longtake.video import VideoError, VideoWriter, probe, stream_video
 
 PROTOCOL = "paired frames: PSNR and SSIM between two videos, frame by frame; at most 512 frames"
+TWO_SIZES = (
+    "each video by itself, at most 512 frames; frames of two sizes have no PSNR or SSIM, and for "
+    "the difference the pixels of the smaller ones are repeated"
+)
 MOST_FRAMES = 512
 DIFFERENCE = "difference.mp4"
 
@@ -23,33 +27,47 @@ def run_compare(settings: CompareSettings, work: Work) -> dict[str, Any]:
     """Compare the videos of two jobs; write their difference as a video.
 
     Only the first frames count, as many as the shorter video has and at most 512. Returns JSON
-    data: ``frames``, their number; ``between``, the ``pair_scores`` (PSNR of equal videos is None);
-    ``a`` and ``b``, job, file and median ``contrast``, ``sharpness`` and ``motion`` of each;
-    ``protocol``, what was measured.
+    data: ``frames``, their number; ``between``, the ``pair_scores`` (PSNR of equal videos is None),
+    empty for frames of two sizes; ``a`` and ``b``, job, file and median ``contrast``, ``sharpness``
+    and ``motion`` of each; ``protocol``, what was measured.
 
     Raises:
-        ValueError: a job has no video, or the frames differ in size.
+        ValueError: a job has no video, or the frames differ in shape.
     """
     paths = [video_of(work.root, job) for job in (settings.a, settings.b)]
     a, b = map(_frames, paths)
-    if a.shape[1:] != b.shape[1:]:
-        sizes = [f"{x.shape[1]} x {x.shape[2]}" for x in (a, b)]
+    sizes = [x.shape[1:3] for x in (a, b)]
+    if sizes[0][0] * sizes[1][1] != sizes[1][0] * sizes[0][1]:
+        named = " and ".join(f"{height} x {width}" for height, width in sizes)
         raise ValueError(
-            f"the videos have frames of {' and '.join(sizes)} pixels; compare videos of one size"
+            f"the videos have frames of {named} pixels; compare videos whose frames have one shape"
         )
     work.check()
     count = min(len(a), len(b))
-    scores = pair_scores(a[:count], b[:count], torch.device("cpu"))
-    difference = np.abs(a[:count].astype(np.int16) - b[:count]).astype(np.uint8)
+    a, b = a[:count], b[:count]
+    same = sizes[0] == sizes[1]
+    scores = pair_scores(a, b, torch.device("cpu")) if same else {}
+    shown = [enlarged(x, max(sizes)) for x in (a, b)]
+    difference = np.abs(shown[0].astype(np.int16) - shown[1]).astype(np.uint8)
     with VideoWriter(work.files / DIFFERENCE, probe(paths[0]).fps, overwrite=True) as writer:
         writer.write(difference)
     return {
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL if same else TWO_SIZES,
         "frames": count,
         "between": {k: _finite(v) for k, v in scores.items()},
-        "a": {"job": settings.a, "file": paths[0].name, **_means(a[:count])},
-        "b": {"job": settings.b, "file": paths[1].name, **_means(b[:count])},
+        "a": {"job": settings.a, "file": paths[0].name, **_means(a)},
+        "b": {"job": settings.b, "file": paths[1].name, **_means(b)},
     }
+
+
+def enlarged(
+    frames: UInt8[np.ndarray, "t h w 3"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "t h w 3"]:
+    """Frames at a larger ``size``, (height, width), by repeated pixels."""
+    rows, columns = (
+        np.arange(n) * old // n for n, old in zip(size, frames.shape[1:3], strict=True)
+    )
+    return frames[:, rows[:, None], columns]
 
 
 def video_of(root: Path, job: str) -> Path:

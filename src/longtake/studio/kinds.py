@@ -15,6 +15,7 @@ from longtake.studio.checks import (
     check_video,
     described,
 )
+from longtake.studio.errors import StateError
 from longtake.studio.places import FOOTAGE
 from longtake.studio.settings import (
     DEFAULT_FRAMES,
@@ -53,6 +54,10 @@ class JobKind(Config, ABC):
             limits: limits of the studio.
             folder: folder of the studio, with uploads and footage.
         """
+
+    def check_longer(self) -> None:
+        """Raise a StateError if the job, which is done, cannot get a longer video."""
+        raise StateError("this job is done, and makes no video that could get longer")
 
     def learn(self, catalogue: "Catalogue", seconds_per_frame: float) -> None:
         """Store the speed of a finished job for estimates, if it ran as fast as possible.
@@ -105,6 +110,9 @@ class LiveJob(JobKind):
     def frames(self) -> int | None:
         return self.settings.frames
 
+    def check_longer(self) -> None:
+        pass
+
     @property
     def paced(self) -> bool:
         """Whether the worker waits so that frames are made no faster than they are played."""
@@ -114,6 +122,7 @@ class LiveJob(JobKind):
         check_video(self.settings, models, limits, folder)
         for change in self.changes:
             check_change(change, models[self.settings.model])
+            check_uploads(folder, change.start_image)
         for name in ("end_image", "loop", "sheet"):
             if getattr(self.settings, name):
                 raise ValueError(
@@ -155,6 +164,12 @@ class MakeJob(JobKind):
     def frames(self) -> int | None:
         filled = self.settings.end_image is not None
         return None if filled else self.settings.frames or DEFAULT_FRAMES
+
+    def check_longer(self) -> None:
+        if self.settings.loop or self.settings.end_image is not None:
+            raise StateError(
+                "this video leads to its beginning, or to an image; make a longer one as a new job"
+            )
 
     def check(self, models: Mapping[str, Description], limits: Limits, folder: Path) -> None:
         check_video(self.settings, models, limits, folder)

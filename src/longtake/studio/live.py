@@ -4,24 +4,27 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from longtake.checkpoint import read_tensors, write_text
 from longtake.config import parse, to_dict
 from longtake.diffusion import ClassifierFree
 from longtake.documents import read_json
 from longtake.files import remove
-from longtake.generate import Part
+from longtake.generate import Part, VideoStream
 from longtake.given import Given, wired
 from longtake.model import Sampling, VideoModel
+from longtake.noise import derive
 from longtake.rollout import Cancelled, Steering
 from longtake.rollout import Change as RolloutChange
 from longtake.segments import Segment, keep_whole, record_of, write_record
 from longtake.studio.child import Header
 from longtake.studio.loaded import Opened, prompt_of, request_of
+from longtake.studio.longer import to_continue
 from longtake.studio.measuring import RunningDrift
-from longtake.studio.places import CHANGES, DRIFT, JOINED, PARTS, SHEET, SINGLE, VIDEO
+from longtake.studio.places import CHANGES, JOINED, PARTS, SHEET, SINGLE, VIDEO
 from longtake.studio.settings import Change, LoggedChange, VideoSettings
 from longtake.studio.work import StoppedError, Work
 from longtake.video import VideoWriter, concatenate, overview
@@ -77,17 +80,19 @@ class _Live:
             continued=work.given(settings.continue_video),
         )
         self._frames = settings.frames or ENDLESS
-        self._wired = wired(opened.video, given, self._frames, opened.model.index.fps)
+        self._given = given
         self._request = request_of(opened.model, settings)
         self._parts = work.folder / PARTS
         self._parts.mkdir(parents=True, exist_ok=True)
-        self._segments = keep_whole(self._parts)
-        self._drift = RunningDrift(work.folder / DRIFT)
+        self._segments = to_continue(work.folder, self._parts, self._frames)
+        self._drift = RunningDrift(work.folder)
         self._asked: list[tuple[Header, Change]] = []
         self._words = {"label": settings.label, "prompt": settings.prompt}
         for change in log.before(self.done):
             self._words |= _words(change)
-        self._pace = self._wired.fps if paced else 0.0
+        starts = [each for each in log.starts if each.from_frame <= self.done]
+        self._take = self._begun(len(starts), starts[-1].from_frame if starts else 0)
+        self._pace = opened.model.index.fps if paced else 0.0
         work.on_change = self._ask
 
     @property
@@ -97,17 +102,36 @@ class _Live:
 
     def make(self) -> None:
         """Make parts until there are enough; Cancelled if the job is stopped."""
-        work, state = self._work, None
-        if self._segments:
-            state = read_tensors(record_of(self._parts, self._segments[-1].start))
-        work.emit("begun", frames_done=self.done, fps=self._wired.fps)
+        work = self._work
+        work.emit("begun", frames_done=self.done, fps=self._opened.model.index.fps)
         self._began, self._first = time.monotonic(), self.done
         steering = Steering(
             change=self._changes_at, cancel=lambda: work.poll(), progress=work.progress
         )
-        if self.done < self._frames:
-            for part in self._wired.video(self._request, self._frames, state, steering):
-                self._keep(part)
+        while self.done < self._frames:
+            try:
+                self._make_take(steering)
+            except _NewTake:
+                self._take = self._begun(self._take.number + 1, self.done)
+
+    def _make_take(self, steering: Steering) -> None:
+        """Make the parts of the take, from the last one on disk on."""
+        take, state = self._take, None
+        if self._segments and self.done > take.start:
+            state = read_tensors(record_of(self._parts, self._segments[-1].start))
+        seeds = tuple(derive(seed, "take", take.number) for seed in self._request.seeds)
+        request = replace(self._request, seeds=seeds) if take.number else self._request
+        for part in take.video(request, self._frames - take.start, state, steering):
+            self._keep(part)
+
+    def _begun(self, number: int, start: int) -> "_Take":
+        """The take of a number, which begins at the frame of index ``start``."""
+        given = self._given
+        if number:
+            given = Given(start_image=self._work.given(self._log.starts[number - 1].start_image))
+        opened, frames = self._opened, self._frames - start
+        found = wired(opened.video, given, frames, opened.model.index.fps)
+        return _Take(number, start, found.video)
 
     def join(self) -> None:
         """Write all parts as one file, and a contact sheet; nothing if there are none."""
@@ -120,33 +144,47 @@ class _Live:
             return
         start, end = self.done, self.done + len(frames)
         path = self._parts / SINGLE.format(start)
-        with VideoWriter(path, self._wired.fps, overwrite=True) as writer:
+        with VideoWriter(path, self._opened.model.index.fps, overwrite=True) as writer:
             writer.write(frames)
-        drift = self._drift.add(frames)
+        drift = self._drift.add(frames, start) if len(frames) > 1 else {}  # one does not move
         self._segments.append(write_record(self._parts, start, end, [path], part.state))
         made = {"start": start, "end": end, "drift": drift, "made": time.time(), **self._words}
         self._work.emit("part", frames, **made, state=record_of(self._parts, start).name)
-        if sum(SINGLE.format(each.start) in each.files for each in self._segments) == MERGED:
+        single = sum(SINGLE.format(each.start) in each.files for each in self._segments)
+        if single == MERGED and end < self._frames:  # the last one is made again if more follow
             self._segments = merged(self._parts, self._segments, MERGED)
 
     def _changes_at(self, step: int) -> RolloutChange | None:
         """What changes from ``step`` on, by the log or as asked; waits until the step is due."""
         while self._pace and (early := self._early()) > 0 and not self._work.poll(early):
             pass
-        for message, change in self._asked:
-            entry = LoggedChange(**change.model_dump(), step=step, from_frame=self.done)
-            self._log.add(entry)  # on disk before it is answered, and before it has an effect
-            self._work.answer(message, change=entry.model_dump(exclude_none=True))
-        self._asked.clear()
+        self._log_asked(step)
+        found = self._log.at(self._take.number, step)
+        if any(change.start_image is not None for change in found):
+            raise _NewTake
+        if self._take.number and step == 0:  # a take begins as the one before it has ended
+            found = [*self._log.until(self._take.number), *found]
         total = None
-        for change in self._log.at(step):
+        for change in found:
             self._words |= _words(change)
             total = (total or RolloutChange()).then(self._applied(change))
         return total
 
+    def _log_asked(self, step: int) -> None:
+        """Write the changes that were asked for to the log, from ``step`` on, and answer them."""
+        for message, change in self._asked:
+            if change.start_image is not None and self._frames - self.done < 2:
+                self._work.answer(message, error="the video ends before a start image could begin")
+                continue
+            entry = LoggedChange(**change.model_dump(), step=step, from_frame=self.done)
+            self._log.add(entry)  # on disk before it is answered, and before it has an effect
+            self._work.answer(message, change=entry.model_dump(exclude_none=True))
+            step = step if change.start_image is None else 0
+        self._asked.clear()
+
     def _early(self) -> float:
         """Seconds until the next clip is due: one clip is ready before it is shown."""
-        ahead = self.done - self._first - self._wired.video.grain
+        ahead = self.done - self._first - self._take.video.grain
         early = ahead / self._pace - (time.monotonic() - self._began)
         self._began += max(-early, 0.0)  # what is late is not made up for
         return early
@@ -155,6 +193,9 @@ class _Live:
         """Take a change; it is applied, and answered, when the next step begins."""
         change = parse(Change, message["change"])
         self._applied(change)
+        if (image := self._work.given(change.start_image)) is not None:
+            opened = self._opened
+            wired(opened.video, Given(start_image=image), None, opened.model.index.fps)
         self._asked.append((message, change))
 
     def _applied(self, change: Change) -> RolloutChange:
@@ -227,6 +268,24 @@ def merged(folder: Path, segments: list[Segment], count: int) -> list[Segment]:
     return [*kept, whole]
 
 
+class _NewTake(Exception):  # noqa: N818 (nothing failed)
+    """A start image is to be the next frame."""
+
+
+class _Take(NamedTuple):
+    """A piece of a video that begins with a start image; the first one as the settings say.
+
+    Attributes:
+        number: number of start images that changes gave before.
+        start: index of its first frame in the video.
+        video: makes it.
+    """
+
+    number: int
+    start: int
+    video: VideoStream
+
+
 class _Log:
     """The log of changes of a video, in a file.
 
@@ -245,9 +304,32 @@ class _Log:
         self._changes.append(change)
         write_text(self._path, json.dumps([to_dict(each) for each in self._changes]) + "\n")
 
-    def at(self, step: int) -> list[LoggedChange]:
-        """Changes that hold from the rollout step ``step`` on."""
-        return [each for each in self._changes if each.step == step]
+    def at(self, take: int, step: int) -> list[LoggedChange]:
+        """Changes that hold from the rollout step ``step`` of a take on.
+
+        A take begins with each start image and is numbered from 0; the change that has the image
+        belongs to the take that it ends.
+        """
+        begun, found = 0, []
+        for each in self._changes:
+            if begun == take and each.step == step:
+                found.append(each)
+            begun += each.start_image is not None
+        return found
+
+    def until(self, take: int) -> list[LoggedChange]:
+        """Changes of all takes before a take, with the one that has its start image."""
+        begun, found = 0, []
+        for each in self._changes:
+            if begun < take:
+                found.append(each)
+            begun += each.start_image is not None
+        return found
+
+    @property
+    def starts(self) -> list[LoggedChange]:
+        """Changes with a start image; each begins a take."""
+        return [each for each in self._changes if each.start_image is not None]
 
     def before(self, frame: int) -> list[LoggedChange]:
         """Changes that have an effect before a frame."""

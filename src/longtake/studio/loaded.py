@@ -1,7 +1,5 @@
 """Models in a worker process: opened, described, and the last one kept loaded."""
 
-import resource
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -9,20 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 from longtake.backends import Backend, OpenVINO
-from longtake.config import ConfigError, nearest
+from longtake.config import nearest
 from longtake.diffusion.signals import CONTEXT
 from longtake.generate import LongVideo
 from longtake.hub import INDEX, find_model
 from longtake.model import Sampling, VideoModel, sampling_with
 from longtake.model.index import read_model_files
 from longtake.registry import AnyRollout
-from longtake.rollout import Request, Rollout, Steering
+from longtake.rollout import Request, Rollout
+from longtake.studio.costs import measured
+from longtake.studio.memory import forget_peak, resident_mb, weights_mb
 from longtake.studio.settings import VideoSettings
 from longtake.text import Prompt, WordCodes
 
-MEASURED_STEPS = 2
 BACKENDS = ("torch", "openvino")
-MEGABYTE = 1 << 20
 
 
 class Opened(NamedTuple):
@@ -61,13 +59,12 @@ class Loaded:
             CheckpointError: it is missing or broken.
             ValueError: there is no model of this name.
         """
-        if name not in self.places:
-            raise ValueError(f"there is no model {name!r}; {nearest(name, list(self.places))}")
+        self._check(name)
         place = self.places[name]
         index = Path(place) / INDEX
         version = place, index.stat().st_mtime_ns if index.exists() else 0, students
         if self._model is None or self._version != version:
-            self._model, self._backends = None, {}  # two models may not fit into memory
+            self._drop()  # two models may not fit into memory
             self._model = VideoModel.from_pretrained(place, students=students)
             self._version = version
         return self._model
@@ -92,8 +89,13 @@ class Loaded:
             self._backends[name] = OpenVINO()
         return self._backends[name]
 
+    def _drop(self) -> None:
+        """Let go of the loaded model; the peak of memory starts again."""
+        self._model, self._version, self._backends = None, None, {}
+        forget_peak()
+
     def describe(self, name: str) -> dict[str, Any]:
-        """Describe the model ``name`` as JSON data; measures its speed on one rollout step.
+        """Describe the model ``name`` as JSON data; measures a rollout step.
 
         Keys: ``name``, ``title``; ``kind``, ``lvdm`` or ``pvdm``; ``size``, and ``sizes`` by
         decoder, (height, width) of frames; ``students``, whether it has them; ``fps``;
@@ -101,11 +103,16 @@ class Loaded:
         each named label; ``reads_class``, ``prompt``, ``needs_prompt``, whether it reads or needs
         them; ``words`` and ``most_words`` of a prompt, None: any; ``guidance_scale``; ``steps`` of
         the sampler; ``rollout``, ``rollouts``; ``can``, jobs and given frames; ``backends``;
-        ``seconds_per_frame_step``, None if unknown; ``memory_mb``, the peak in MiB.
+        ``seconds_per_frame_step``, None if unknown; ``memory`` in MiB, None if unknown: ``worker``,
+        that of a worker without a model; ``teachers`` and ``students``, weights where these sample;
+        ``sampling`` and, by decoder, ``decoding``, what a rollout step takes besides.
 
         Raises:
             ValueError: there is no model of this name, or it cannot be opened.
         """
+        self._drop()
+        empty = resident_mb()
+        has_students, students_mb = self._students(name)
         model = self.model(name)
         index, spec = model.index, model.autoencoder.spec
         named = model.labels.named
@@ -115,7 +122,7 @@ class Loaded:
             "kind": "pvdm" if spec.frame_axis is None else "lvdm",
             "size": list(spec.clip[1:]),
             "sizes": {each: _size(model, each) for each in ("full", *model.decoders)},
-            "students": bool(read_model_files(find_model(self.places[name]))[0].students),
+            "students": has_students,
             "fps": index.fps,
             "clip_frames": spec.clip[0],
             "grain": spec.clip[0],
@@ -131,9 +138,25 @@ class Loaded:
             "can": ["reconstruct"],
             "backends": [BACKENDS[0], *(["openvino"] if find_spec("openvino") else [])],
             "seconds_per_frame_step": None,
-            "memory_mb": _peak_memory(),
+            "memory": None,
         }
-        return found if "first" not in model.denoisers else found | _of_sampling(model)
+        if "first" not in model.denoisers:
+            return found
+        return found | _of_sampling(model) | measured(model, empty, students_mb)
+
+    def _students(self, name: str) -> tuple[bool, float]:
+        """Whether the model ``name`` has students, and the weights, in MiB, where they sample."""
+        self._check(name)
+        if not read_model_files(find_model(self.places[name]))[0].students:
+            return False, 0.0
+        found = weights_mb(self.model(name, students=True).components.values())
+        self._drop()
+        return True, found
+
+    def _check(self, name: str) -> None:
+        """Raise a ValueError if there is no model of this name."""
+        if name not in self.places:
+            raise ValueError(f"there is no model {name!r}; {nearest(name, list(self.places))}")
 
 
 def prompt_of(settings: Any) -> Prompt | None:
@@ -155,7 +178,6 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
     sampling = index.sampling
     encoder = index.text_encoder if "text" in reads else None
     words = encoder if isinstance(encoder, WordCodes) else None
-    seconds = _measured(model)
     return {
         "grain": video.grain,
         "prompt": "text" in reads,
@@ -167,8 +189,6 @@ def _of_sampling(model: VideoModel) -> dict[str, Any]:
         "rollout": kind_of(sampling.rollout),
         "rollouts": _rollouts(model),
         "can": ["reconstruct", *_can(video)],
-        "seconds_per_frame_step": seconds,
-        "memory_mb": _peak_memory(),
     }
 
 
@@ -200,26 +220,3 @@ def _can(video: LongVideo) -> list[str]:
     if CONTEXT[0] in reads or "previous" in reads:
         found += ["start_image", "continue_video"]
     return found + (["end_image", "loop"] if "interpolator" in video.samplers else [])
-
-
-def _measured(model: VideoModel) -> float | None:
-    """Seconds for one frame and one sampling step, decoding included; None if it is unknown."""
-    try:
-        sampling = sampling_with(model.index.sampling, [f"sampler.steps={MEASURED_STEPS}"])
-        video = model.long_video(sampling)
-        text = Prompt("") if "text" in model.denoisers["first"].needs else None
-        request = model.request([0], None, text)
-    except (ConfigError, ValueError):
-        return None  # a sampler with a fixed number of steps, or a text encoder without files
-    frames, seconds = video.grain, 0.0
-    for _ in range(2):  # the first time finds the fastest code of its operations
-        began = time.perf_counter()
-        for _ in video(request, frames, None, Steering()):
-            pass
-        seconds = time.perf_counter() - began
-    return seconds / (frames * MEASURED_STEPS)
-
-
-def _peak_memory() -> int:
-    """Greatest resident memory of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // MEGABYTE

@@ -1,5 +1,6 @@
 """Makes a video of a given length as the command line does, and shows it meanwhile."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from longtake.jobs import Job, open_jobs, write_job
 from longtake.rollout import Cancelled, Request, Steering
 from longtake.segments import Segment, keep_whole
 from longtake.studio.loaded import request_of
+from longtake.studio.longer import to_continue
 from longtake.studio.measuring import RunningDrift
-from longtake.studio.places import DRIFT
+from longtake.studio.places import SEGMENTS
 from longtake.studio.settings import VideoSettings
 from longtake.studio.work import StoppedError, Work
 from longtake.video import VideoWriter, probe, stream_video
 
-STOPPED, SEGMENTS = "so_far.mp4", "segments"
+STOPPED = "so_far.mp4"
 
 
 class Watched(VideoStream):
@@ -32,7 +34,7 @@ class Watched(VideoStream):
 
     def __init__(self, video: VideoStream, work: Work, done: int) -> None:
         self._video, self._work, self._done = video, work, done
-        self._drift = RunningDrift(work.folder / DRIFT)
+        self._drift = RunningDrift(work.folder)
 
     @property
     def grain(self) -> int:
@@ -60,13 +62,15 @@ class Watched(VideoStream):
         for part in self._video(request, frames, state, steering):
             shown = part.frames[0][: frames - self._done]
             start, self._done = self._done, self._done + len(shown)
-            drift = self._drift.add(shown) if len(shown) else {}
+            drift = self._drift.add(shown, start) if len(shown) > 1 else {}
             self._work.emit("part", shown, start=start, end=self._done, drift=drift)
             yield part
 
 
 def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
-    """Make a video of a given length and write it; an interrupted one continues.
+    """Make a video of a given length and write it; an interrupted or shorter one continues.
+
+    Its segments stay in the job's folder, so that it can be continued when it is done.
 
     Returns JSON data: ``frames``, their number, and ``notes``, sentences on how given files were
     changed.
@@ -94,10 +98,9 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     )
     (work.files / STOPPED).unlink(missing_ok=True)
     steering = Steering(cancel=lambda: work.poll(), progress=work.progress)
-    with open_jobs([job], work.files) as outputs:
-        folder = outputs.folder(job.files) / SEGMENTS
-        folder.mkdir(exist_ok=True)
-        segments = keep_whole(folder)
+    with open_jobs([job], work.files, overwrite=True) as outputs:
+        folder = _segments(work, outputs.folder(job.files) / SEGMENTS)
+        segments = to_continue(work.folder, folder, found.frames)
         done = segments[-1].end if segments else 0
         work.emit("begun", frames_done=done, fps=found.fps, frames=found.frames)
         try:
@@ -108,13 +111,21 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     return {"frames": found.frames, "notes": list(found.notes)}
 
 
+def _segments(work: Work, link: Path) -> Path:
+    """The folder of a job's segments, which ``write_job`` finds at ``link`` and leaves there."""
+    folder = work.folder / SEGMENTS
+    folder.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(os.path.relpath(folder, link.parent))
+    return folder
+
+
 def keep_made(work: Work) -> int:
     """Join the segments that a killed worker left to one file; returns its number of frames."""
-    for folder in work.files.glob(f".generate/*/{SEGMENTS}"):
-        if segments := keep_whole(folder):
-            _keep(folder, segments, work.files / STOPPED)
-            return segments[-1].end
-    return 0
+    folder = work.folder / SEGMENTS
+    segments = keep_whole(folder) if folder.is_dir() else []
+    _keep(folder, segments, work.files / STOPPED)
+    return segments[-1].end if segments else 0
 
 
 def _keep(folder: Path, segments: Sequence[Segment], path: Path) -> None:

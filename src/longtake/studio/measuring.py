@@ -11,6 +11,7 @@ from jaxtyping import UInt8
 from longtake.checkpoint import write_text
 from longtake.documents import read_json
 from longtake.drift.descriptors import EPSILON, Describer
+from longtake.studio.places import CURVE, DRIFT
 
 LOGS = ("contrast", "sharpness", "motion")
 COLOURS = ("red", "green", "blue")
@@ -20,15 +21,19 @@ class RunningDrift:
     """Compares each clip of a video with its first one.
 
     Args:
-        path: file that keeps the measures of the first clip.
+        folder: folder of the job, with the measures of the first clip and the curve so far.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._first: Mapping[str, float] | None = read_json(path) if path.exists() else None
+    def __init__(self, folder: Path) -> None:
+        self._path, self._curve = folder / DRIFT, folder / CURVE
+        self._first: Mapping[str, float] | None = None
+        if self._path.exists():
+            self._first = read_json(self._path)
 
-    def add(self, frames: UInt8[np.ndarray, "t h w 3"]) -> dict[str, float]:
-        """Measure how far a clip of the video has drifted from its first clip.
+    def add(self, frames: UInt8[np.ndarray, "t h w 3"], start: int) -> dict[str, float]:
+        """Measure how far a clip, whose first frame has the index ``start``, has drifted.
+
+        It is compared with the first clip, and its drift is added to the curve.
 
         ``colour`` is the root mean square difference of the mean red, green and blue, from 0 to 1;
         ``contrast``, ``sharpness`` and ``motion`` are natural logarithms of the ratio to the first
@@ -49,4 +54,7 @@ class RunningDrift:
         for name in LOGS:
             found[name] = math.log((means[name] + EPSILON) / (first[name] + EPSILON))
         total = math.sqrt(sum(x * x for x in found.values()) / len(found))
-        return {k: round(v, 5) for k, v in {**found, "drift": total}.items()}
+        rounded = {k: round(v, 5) for k, v in {**found, "drift": total}.items()}
+        with self._curve.open("a", encoding="utf-8") as curve:
+            curve.write(json.dumps({"frame": start, "drift": rounded["drift"]}) + "\n")
+        return rounded

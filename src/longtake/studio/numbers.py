@@ -1,19 +1,19 @@
-"""State and metrics of the server for monitoring, and the logs of training jobs."""
+"""State and metrics of the server for monitoring, and the drift of a video."""
 
 import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from longtake.documents import read_json_lines
-from longtake.studio.places import TRAINED
+from longtake.studio.places import CURVE
 from longtake.studio.studio import Studio
 from longtake.studio.web import studio_of
 
+CURVE_POINTS = 2000
 STATUSES = ("queued", "running", "stopped", "done", "failed")
 
 
@@ -58,15 +58,11 @@ def resident_bytes(number: int) -> int | None:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def log_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the logs of all stages of a training, each with its ``stage``, a name.
+def drift_curve(folder: Path) -> list[tuple[int, float]]:
+    """First frame and drift of each clip of a video, at most 2,000, evenly over the video.
 
     ``folder`` is that of the job.
     """
-    found = sorted(
-        folder.glob(f"{TRAINED}/runs/*/log.jsonl"), key=lambda path: path.stat().st_ctime
-    )
-    for path in found:
-        for row in read_json_lines(path):
-            if isinstance(row, dict):
-                yield {"stage": path.parent.name, **row}
+    rows = (row for row in read_json_lines(folder / CURVE) if isinstance(row, dict))
+    found = sorted({row["frame"]: row["drift"] for row in rows}.items())  # the newest of a frame
+    return found[:: len(found) // CURVE_POINTS + 1]

@@ -9,6 +9,7 @@ from pydantic import StringConstraints
 from longtake.config import Config
 
 DEFAULT_FRAMES = 64
+NOISE_TIMES = tuple(step / 10 for step in range(11))
 
 UPLOAD_ID = re.compile(r"[a-z0-9]{12}")
 Id = Annotated[str, StringConstraints(pattern=rf"^{UPLOAD_ID.pattern}$")]
@@ -106,7 +107,7 @@ class ReconstructSettings(Config):
 
     model: Text
     upload: Id
-    times: tuple[Annotated[float, Interval(ge=0, le=1)], ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    times: tuple[Annotated[float, Interval(ge=0, le=1)], ...] = NOISE_TIMES
 
 
 class CompareSettings(Config):
@@ -145,19 +146,22 @@ class Change(Config):
         prompt: text; it ends a label that the seed drew, but not one that was given.
         negative: text that guidance contrasts the prompt with; read with ``prompt``.
         guidance_scale: scale of classifier-free guidance.
+        start_image: id of the upload that is the next frame; the video continues from it, as a new
+            one would begin with it.
     """
 
     label: Text | None = None
     prompt: Text | None = None
     negative: Text | None = None
     guidance_scale: Scale | None = None
+    start_image: Id | None = None
 
 
 class LoggedChange(Change):
     """A change of a live video as the log of changes stores it.
 
     Attributes:
-        step: number of the rollout's step from which it holds.
+        step: number of the rollout's step from which it holds, counted from the last start image.
         from_frame: first frame that it can have an effect on.
     """
 

@@ -3,14 +3,13 @@
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from longtake.documents import DocumentError, read_json
-from longtake.hub import INDEX
 from longtake.studio.errors import MissingError
 from longtake.studio.kinds import JobKind
-from longtake.studio.places import FILES
+from longtake.studio.places import FILES, TRAINED
 from longtake.studio.store import Job
+from longtake.studio.trainings import exports
 
 TYPES = {
     ".mp4": "video/mp4",
@@ -26,7 +25,8 @@ def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> di
 
     Keys: fields of ``Job`` but ``queued``; ``settings`` are those of ``kind.settings``; ``place``
     and ``command``; ``files``, as the function lists them; ``stage`` of a training; ``progress``,
-    from 0 to 1; ``steerable``, whether settings can be changed while it runs.
+    from 0 to 1; ``steerable``, whether settings can be changed while it runs; ``exports``, names of
+    the models that a training has written, newest first.
 
     Args:
         job: the job.
@@ -49,6 +49,7 @@ def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> di
         "stage": job.result.get("stage"),
         "progress": progress_of(job),
         "steerable": kind.steerable,
+        "exports": [each.name for each in exports(folder / TRAINED)],
     }
 
 
@@ -79,26 +80,6 @@ def progress_of(job: Job) -> float | None:
     if job.status == "done":
         return 1.0
     return job.frames_done / job.frames if job.frames else job.result.get("progress")
-
-
-class Trained(NamedTuple):
-    """The newest model of a training: its folder, and ``stamp``, which changes with each export."""
-
-    folder: Path
-    stamp: str
-
-
-def trained_model(out: Path) -> Trained | None:
-    """The finished model of a training, or else the newest of its runs that makes videos.
-
-    ``out`` is the training's folder; None if it has no such model.
-    """
-    found = [*out.glob(f"model/{INDEX}"), *out.glob(f"runs/*/model/{INDEX}")]
-    for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True):
-        with suppress(OSError, DocumentError):
-            if read_json(path).get("roles"):
-                return Trained(path.parent, f"{path} {path.stat().st_mtime_ns}")
-    return None
 
 
 def size_of(folder: Path) -> int:

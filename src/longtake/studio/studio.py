@@ -2,27 +2,31 @@
 
 import asyncio
 import contextlib
+import json
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from longtake.config import parse, to_dict
+from longtake.config import parse, plural, to_dict
 from longtake.files import locked, remove
-from longtake.studio.checks import check_change, described
-from longtake.studio.errors import BusyError, StateError
+from longtake.studio.checks import check_change, check_uploads, described
+from longtake.studio.errors import BusyError, MissingError, StateError
 from longtake.studio.kinds import AnyJob, JobKind
 from longtake.studio.places import FOOTAGE, JOBS, TRAINED, UPLOADS
 from longtake.studio.queueing import Commands, Queue
 from longtake.studio.settings import UPLOAD_ID, Change, Limits, VideoSettings
-from longtake.studio.showing import shown, size_of, trained_model
+from longtake.studio.showing import shown, size_of
 from longtake.studio.store import RUNNING, WAITING, Job, JobStore
+from longtake.studio.trainings import exports
 
 STOP_SECONDS = 20.0
 MAY_CONTINUE = ("stopped", "failed")
 LOOK_SECONDS = 5.0
-MAKE_ROOM = "delete jobs, or remove what no job needs from its folder uploads"
+IDS = re.compile(f'"({UPLOAD_ID.pattern})"')
+MAKE_ROOM = "delete jobs or uploads"
 
 
 class Studio:
@@ -35,12 +39,21 @@ class Studio:
         models: folder or hub id of each model by its name.
         limits: limits of jobs and uploads.
         commands: functions that make command lines for jobs.
+        trainings: folder of each training to watch, by its name.
+
+    Attributes:
+        trainings: folder of each training to watch, by its name.
     """
 
     def __init__(
-        self, folder: Path, models: Mapping[str, str], limits: Limits, commands: Commands
+        self,
+        folder: Path,
+        models: Mapping[str, str],
+        limits: Limits,
+        commands: Commands,
+        trainings: Mapping[str, Path] | None = None,
     ) -> None:
-        self.folder, self.limits = folder.absolute(), limits
+        self.folder, self.limits, self.trainings = folder.absolute(), limits, trainings or {}
         self._places, self._commands = models, commands
         self._seen: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -92,7 +105,8 @@ class Studio:
 
         Args:
             name: id of the video's job.
-            data: label, prompt, negative prompt or scale of guidance, as JSON data of a ``Change``.
+            data: label, prompt, negative prompt, scale of guidance or start image, as JSON data of
+                a ``Change``.
 
         Raises:
             MissingError: there is no such job.
@@ -102,13 +116,16 @@ class Studio:
         job = self.queue.job(name)
         change: Change = parse(Change, data)
         if not change.model_dump(exclude_none=True):
-            raise ValueError("nothing is changed; give label, prompt or guidance_scale")
+            raise ValueError(
+                "nothing is changed; give label, prompt, guidance_scale or start_image"
+            )
         if not self.queue.kind(job).steerable or job.status != RUNNING:
             raise StateError(
                 f"this job is {job.status}; only a live video that is being made can be changed"
             )
         model = described(job.settings["settings"]["model"], self.catalogue.models)
         check_change(change, model)
+        check_uploads(self.folder, change.start_image)
         found = await self.queue.lane(job).ask({"do": "change", "change": to_dict(change)})
         return found["change"]
 
@@ -131,7 +148,8 @@ class Studio:
     def resume(self, name: str, frames: int | None = None) -> Job:
         """Let a stopped or failed job continue, bit for bit as if it had not been stopped.
 
-        A job that waits, runs or is done is returned as it is.
+        One that is done continues with more frames, as if it had been asked for them at first; else
+        a job that waits, runs or is done is returned as it is.
 
         Args:
             name: id of the job.
@@ -139,7 +157,8 @@ class Studio:
 
         Raises:
             MissingError: there is no such job.
-            StateError: it waits, runs or is done, and ``frames`` is another length.
+            StateError: it waits or runs, and ``frames`` is another length; or it is done, and its
+                video cannot get longer.
             ValueError: the video has as many frames already, or they go beyond the limits.
             BusyError: too many jobs wait, or the studio's folder is too large.
         """
@@ -147,7 +166,9 @@ class Studio:
         if job.status not in MAY_CONTINUE:
             if frames is None or frames == job.frames:
                 return job
-            raise StateError(_not_longer(job))
+            if job.status != "done":
+                raise StateError(f"this job is {job.status}; stop it, then continue it with frames")
+            self.queue.kind(job).check_longer()
         if frames is not None:
             if frames <= job.frames_done:
                 raise ValueError(
@@ -172,8 +193,27 @@ class Studio:
             self.queue.lane(job).kill()
             await self.queue.ended[job.id].wait()
         self.queue.remove(job)
-        self.catalogue.remove(trained_name(job))
+        for model in [each for each in self.catalogue.places if each.startswith(trained_name(job))]:
+            self.catalogue.remove(model)
         await asyncio.to_thread(remove, self.queue.job_folder(job))
+
+    async def remove_upload(self, name: str) -> None:
+        """Remove the upload with the id ``name``.
+
+        Raises:
+            MissingError: there is no such upload.
+            StateError: a job that waits, runs or can continue needs it.
+        """
+        folder = self.folder / UPLOADS / name
+        if not UPLOAD_ID.fullmatch(name) or not folder.is_dir():
+            raise MissingError(f"there is no upload {name!r}")
+        jobs = self.queue.jobs.values()
+        if needing := [job for job in jobs if job.status != "done" and name in ids_of(job)]:
+            raise StateError(
+                f"{plural(len(needing), 'job')} that may still be carried out would lack this "
+                "upload; delete first what needs it"
+            )
+        await asyncio.to_thread(remove, folder)
 
     def shown(self, job: Job) -> dict[str, Any]:
         """Describe a job as JSON data for a page, as ``showing.shown`` does."""
@@ -199,9 +239,10 @@ class Studio:
         kind.check(self.catalogue.models, self.limits, self.folder)
         model, frames = self.catalogue.models[settings.model], kind.frames
         seconds = None if frames is None else self.catalogue.seconds(settings, frames)
+        memory = self.catalogue.memory(settings, frames or model["grain"])
         return {
             "seconds": None if seconds is None else round(seconds, 1),
-            "memory_mb": model["memory_mb"],
+            "memory_mb": None if memory is None else round(memory),
             "frames": frames,
             "duration_seconds": None if frames is None else frames / model["fps"],
             "command": self._command(kind, frames_done=0),
@@ -250,14 +291,25 @@ class Studio:
 
     def _add_trained(self, job: Job) -> None:
         """Let the model of a training be used, at its newest step."""
-        found = trained_model(self.queue.job_folder(job) / TRAINED)
-        if found is None or self._trained.get(job.id) == found.stamp:
+        found = exports(self.training_of(job))
+        if not found or self._trained.get(job.id) == found[0].stamp:
             return
-        name, self._trained[job.id] = trained_name(job), found.stamp
+        name, self._trained[job.id] = trained_name(job), found[0].stamp
         job.result["model"] = name
         self.store.save(job)
-        adding = self.catalogue.add(name, str(found.folder), self.queue.kind(job).title)
-        self._tasks.append(asyncio.create_task(adding))
+        self.offer(name, found[0].folder, self.queue.kind(job).title)
+
+    def training_of(self, job: Job) -> Path:
+        """Folder of the training that a job carries out; another job's has nothing in it."""
+        return self.queue.job_folder(job) / TRAINED
+
+    def offer(self, name: str, folder: Path, title: str = "") -> str:
+        """Let the model in a folder be chosen by a name, which is returned, once it is described.
+
+        ``title`` is the name to show; empty: ``name``.
+        """
+        self._tasks.append(asyncio.create_task(self.catalogue.add(name, str(folder), title)))
+        return name
 
     async def _look_after(self) -> None:
         """Stop endless videos that nobody watches, and all work when the folder is too large."""
@@ -292,14 +344,9 @@ class Studio:
         )
 
 
-def _not_longer(job: Job) -> str:
-    """Why a job that is not stopped does not get another length, and what to do."""
-    if job.status != "done":
-        return f"this job is {job.status}; stop it, then continue it with frames"
-    return (
-        f"this job is done, with {job.frames_done} frames; for a longer video upload it as "
-        "continue_video of a new job"
-    )
+def ids_of(job: Job) -> set[str]:
+    """Ids of the uploads and jobs that the settings and changes of a job name."""
+    return {*IDS.findall(json.dumps([job.settings, job.changes]))}
 
 
 def trained_name(job: Job) -> str:

@@ -10,11 +10,11 @@ from longtake.checkpoint import write_text
 from longtake.pipeline.plan import read_plan, seconds_spent
 from longtake.studio.places import TRAINED
 from longtake.studio.settings import TrainSettings
+from longtake.studio.trainings import newest_samples
 from longtake.studio.work import StoppedError, Work
 
 OUTPUT = "output.txt"
 LOOK_SECONDS = 1.0
-SAMPLES = 24
 LAST_LINES = 3
 
 
@@ -67,9 +67,6 @@ def _show(out: Path, work: Work) -> None:
 
 def _show_samples(out: Path, files: Path) -> None:
     """Copy the newest samples of a training to the files of its job."""
-    found = sorted(out.glob("**/samples/step_*/*.mp4"), key=lambda path: path.stat().st_mtime)
-    for path in found[-SAMPLES:]:
-        stage = path.parents[2].name
-        copy = files / f"{stage}_{path.parent.name}_{path.name}"
-        if not copy.exists():
-            shutil.copyfile(path, copy)
+    for name, path in newest_samples(out).items():
+        if not (files / name).exists():
+            shutil.copyfile(path, files / name)

@@ -2,6 +2,8 @@
 
 import asyncio
 import shutil
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -14,8 +16,9 @@ from longtake.files import remove
 from longtake.studio.errors import MissingError
 from longtake.studio.places import FOOTAGE, UPLOADS
 from longtake.studio.settings import UPLOAD_ID
+from longtake.studio.showing import size_of
 from longtake.studio.store import new_id
-from longtake.studio.studio import Studio
+from longtake.studio.studio import Studio, ids_of
 from longtake.studio.web import studio_of
 
 PREVIEWS = ("preview.png", "given.png")
@@ -74,6 +77,41 @@ async def preview(request: Request) -> Response:
             if path.exists():
                 return FileResponse(path)
     raise MissingError(f"there is no upload {name!r}")
+
+
+async def listed(request: Request) -> Response:
+    """Answer ``GET /api/uploads`` with the uploads, newest first.
+
+    Of each these are its ``id``; ``kind``, ``image`` or ``video``; ``bytes`` on disk; ``created``,
+    in seconds since 1970; ``jobs``, the number of jobs that use it; ``preview``, a path.
+    """
+    studio = studio_of(request)
+    used = Counter(chain.from_iterable(map(ids_of, studio.queue.jobs.values())))
+    folders = [each for each in (studio.folder / UPLOADS).iterdir() if _whole(each)]
+    newest = sorted(folders, key=lambda each: each.stat().st_mtime, reverse=True)
+    return JSONResponse(
+        [
+            {
+                "id": each.name,
+                "kind": "image" if (each / "given.png").exists() else "video",
+                "bytes": size_of(each),
+                "created": each.stat().st_mtime,
+                "jobs": used[each.name],
+                "preview": f"/api/uploads/{each.name}/preview",
+            }
+            for each in newest
+        ]
+    )
+
+
+def _whole(folder: Path) -> bool:
+    return bool(UPLOAD_ID.fullmatch(folder.name)) and any(folder.glob("given.*"))
+
+
+async def delete(request: Request) -> Response:
+    """Answer ``DELETE /api/uploads/ID``: remove an upload that no unfinished job needs."""
+    await studio_of(request).remove_upload(request.path_params["id"])
+    return Response(status_code=204)
 
 
 async def footage(request: Request) -> Response:

@@ -72,11 +72,14 @@ async def create(request: Request) -> Response:
     studio = studio_of(request)
     await studio.catalogue.ready.wait()
     fields, reference = await _fields(request, studio)
-    asked: VideoRequest = parse(VideoRequest, fields)
-    settings = _settings(asked, studio)
-    if reference is not None:
-        settings["start_image"] = reference
-    job = studio.submit({"kind": "video", "settings": settings}, ORIGIN)
+    try:
+        asked: VideoRequest = parse(VideoRequest, fields)
+        settings = {**_settings(asked, studio), "start_image": reference}
+        job = studio.submit({"kind": "video", "settings": settings}, ORIGIN)
+    except ValueError:
+        if reference is not None:
+            await studio.remove_upload(reference)
+        raise
     return JSONResponse(_shown(studio, job))
 
 
@@ -212,9 +215,14 @@ async def content(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """Answer ``DELETE /v1/videos/ID``: stop a video if it is being made, and remove it."""
+    """Answer ``DELETE /v1/videos/ID``: stop a video if it is being made, and remove it.
+
+    The image that it began with came in its own request, and is removed with it.
+    """
     studio, job = _job(request)
     await studio.delete(job.id)
+    if (reference := job.settings["settings"].get("start_image")) is not None:
+        await studio.remove_upload(reference)
     found = {"id": PREFIX + job.id, "object": "video.deleted", "deleted": True}
     return JSONResponse(found)
 

@@ -35,11 +35,18 @@ async function call(method, path, body, signal) {
   return data;
 }
 
+// A training that another command carries out is watched, not a job.
+const place = (job) =>
+  job.status === "watched" ? `/api/trainings/${encodeURIComponent(job.id)}` : `/api/jobs/${job.id}`;
+
+export const PAGE = 200; // jobs that are listed at once
+
 export const api = {
   models: () => call("GET", "/api/models"),
   estimate: (settings, signal) => call("POST", "/api/estimate", settings, signal),
   create: (kind, settings, changes) => call("POST", "/api/jobs", { kind, settings, changes }),
-  jobs: () => call("GET", "/api/jobs?limit=200"),
+  jobs: () => call("GET", `/api/jobs?limit=${PAGE}`),
+  older: (id) => call("GET", `/api/jobs?limit=${PAGE}&after=${id}`),
   job: (id) => call("GET", `/api/jobs/${id}`),
   change: (id, changed) => call("POST", `/api/jobs/${id}/change`, changed),
   stop: (id) => call("POST", `/api/jobs/${id}/stop`, {}),
@@ -47,13 +54,18 @@ export const api = {
   remove: (id) => call("DELETE", `/api/jobs/${id}`),
   compare: (a, b) => call("POST", "/api/compare", { a, b }),
   footage: () => call("GET", "/api/footage"),
-  log: (id, after) => call("GET", `/api/jobs/${id}/log?after=${after}`),
+  log: (job, after) => call("GET", `${place(job)}/log?after=${after}`),
+  trainings: () => call("GET", "/api/trainings"),
+  use: (job, name) => call("POST", `${place(job)}/use`, { export: name }),
+  drift: (id) => call("GET", `/api/jobs/${id}/drift`),
+  uploads: () => call("GET", "/api/uploads"),
+  removeUpload: (id) => call("DELETE", `/api/uploads/${id}`),
   upload: (file) => {
     const form = new FormData();
     form.append("file", file);
     return call("POST", "/api/uploads", form);
   },
-  file: (job, name) => `/api/jobs/${job.id}/files/${encodeURIComponent(name)}`,
+  file: (job, name) => `${place(job)}/files/${encodeURIComponent(name)}`,
   frames: (id, after) =>
     `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/jobs/${id}/frames${after === null ? "" : `?after=${after}`}`,
 };

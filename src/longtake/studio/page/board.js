@@ -66,8 +66,13 @@ export class Board {
       fps,
       !matchMedia("(prefers-reduced-motion: reduce)").matches,
     ];
-    const { width, height } = frames[0][0];
-    for (const canvas of this.canvases) Object.assign(canvas, { width, height });
+    const firsts = frames.map((each) => each[0]);
+    const width = Math.max(...firsts.map((frame) => frame.width));
+    const height = Math.max(...firsts.map((frame) => frame.height));
+    for (const canvas of this.canvases) {
+      Object.assign(canvas, { width, height });
+      canvas.getContext("2d").imageSmoothingEnabled = false; // smaller frames get larger pixels
+    }
     this.screen.style.setProperty("--ratio", `${width} / ${height}`);
     this.seek.max = Math.min(frames[0].length, frames[1].length) - 1;
     this.node.hidden = false;

@@ -2,7 +2,7 @@
 import { api } from "./api.js";
 import { Board } from "./board.js";
 import { el, fill, note, number, problem, toast } from "./dom.js";
-import { field, labelControls, modelSelect, seedField } from "./forms.js";
+import { decoders, field, labelControls, modelSelect, seedField } from "./forms.js";
 import { progress } from "./jobcard.js";
 import { readFrames } from "./videoframes.js";
 import { active, statusText, store, titleOf, video } from "./store.js";
@@ -41,15 +41,17 @@ function mount(panel) {
   store.onChange(draw);
 }
 
-// Makes two videos of one seed: model, steps, guidance and label of each.
+// Makes two videos of one seed; all other settings are those of each.
 function both() {
   parts.seed = seedField(() => {});
   parts.frames = el("input", { type: "number", min: 1, value: 64 });
   parts.sides = ["A", "B"].map((name) => {
     const side = { labels: labelControls(() => {}) };
-    side.model = modelSelect(
-      () => store.model(side.model.value) && side.labels.show(store.model(side.model.value)),
-    );
+    side.model = modelSelect(() => choose(side));
+    side.decoder = el("select");
+    side.students = el("input", { type: "checkbox" });
+    side.prompt = el("input", { type: "text", autocomplete: "off" });
+    side.rollout = el("select");
     side.steps = el("input", { type: "number", min: 1, max: 1000, placeholder: "own" });
     side.guidance = el("input", { type: "number", min: 0, max: 100, step: 0.5, placeholder: "own" });
     side.node = el(
@@ -57,8 +59,12 @@ function both() {
       {},
       el("legend", {}, name),
       field("Model", side.model),
+      (side.promptField = field("Prompt", side.prompt)),
       el("div.pair", {}, field("Steps", side.steps), field("Guidance", side.guidance)),
+      (side.decoderField = field("Decoder", side.decoder)),
+      (side.studentsField = el("label.check", {}, side.students, "Few-step students")),
       el("details", {}, el("summary", {}, "Label"), side.labels.node),
+      (side.rolloutField = el("details", {}, el("summary", {}, "Rollout"), field("Rollout", side.rollout))),
     );
     return side;
   });
@@ -72,32 +78,46 @@ function both() {
   );
 }
 
-function made(model) {
-  const [height, width] = model.size;
-  return `${model.title} makes frames of ${width} × ${height} pixels`;
+// Shows what a side's model can be asked for.
+function choose(side) {
+  const model = store.model(side.model.value);
+  if (!model) return;
+  side.labels.show(model);
+  side.promptField.hidden = !model.prompt;
+  side.prompt.placeholder = model.words?.length ? model.words.slice(0, 4).join(", ") : "What it shows";
+  decoders(side.decoder, model);
+  side.decoderField.hidden = side.decoder.length < 2;
+  side.studentsField.hidden = !model.students;
+  side.rollout.replaceChildren(
+    el("option", { value: "" }, "the model's own"),
+    ...(model.rollouts ?? []).map((name) => el("option", { value: name }, name.replaceAll("_", " "))),
+  );
+  side.rolloutField.hidden = !model.rollouts?.length;
+}
+
+function settingsOf(side) {
+  const model = store.model(side.model.value);
+  const found = {
+    model: side.model.value,
+    label: side.labels.value(),
+    steps: Number(side.steps.value) || null,
+    decoder: side.decoder.value || "full",
+    students: Boolean(model?.students) && side.students.checked,
+    rollout: side.rollout.value || null,
+  };
+  if (model?.prompt) found.prompt = side.prompt.value.trim() || null;
+  if (side.guidance.value) found.guidance_scale = Number(side.guidance.value);
+  return found;
 }
 
 async function makeBoth(event) {
   event.preventDefault();
-  const [a, b] = parts.sides.map((side) => store.model(side.model.value));
-  if (a && b && String(a.size) !== String(b.size)) {
-    toast(`${made(a)} and ${made(b)}: choose two models with frames of one size.`, "bad");
-    return;
-  }
   parts.both.disabled = true;
   const common = { frames: Number(parts.frames.value) || 64, seed: Number(parts.seed.input.value) || 0 };
   try {
     const ids = [];
-    for (const side of parts.sides) {
-      const settings = {
-        ...common,
-        model: side.model.value,
-        label: side.labels.value(),
-        steps: Number(side.steps.value) || null,
-      };
-      if (side.guidance.value) settings.guidance_scale = Number(side.guidance.value);
-      ids.push((await api.create("make", settings)).id);
-    }
+    for (const side of parts.sides)
+      ids.push((await api.create("make", { ...common, ...settingsOf(side) })).id);
     pending = ids;
     pair = null;
   } catch (error) {
@@ -141,16 +161,19 @@ function choices(select, jobs, at) {
 }
 
 function described(job) {
-  const { seed = 0, label, steps, guidance_scale: scale } = job.settings;
-  const words = [
+  const { seed = 0, label, prompt, steps, guidance_scale: scale, decoder, students, rollout } = job.settings;
+  const said = [
     titleOf(job),
     `seed ${seed}`,
-    label,
+    prompt || label,
     steps && `${steps} steps`,
     scale && `guidance ${scale}`,
+    decoder && decoder !== "full" && `decoder ${decoder}`,
+    students && "students",
+    rollout && `rollout ${rollout.replaceAll("_", " ")}`,
     `${job.frames_done} frames`,
   ];
-  return words.filter(Boolean).join(" · ");
+  return said.filter(Boolean).join(" · ");
 }
 
 function waiting() {

@@ -238,6 +238,7 @@ export function fileField(label, accept, hint, onchange = () => {}) {
   };
   input.addEventListener("change", () => take(input.files[0]));
   clear.addEventListener("click", () => {
+    api.removeUpload(uploaded.id).catch(() => {}); // a job needs it: it stays in the Gallery
     reset();
     onchange();
     input.focus();

@@ -168,11 +168,11 @@ function noiseOf(job) {
     min: 0,
     max: steps.length - 1,
     step: 1,
-    value: 0,
+    value: Math.floor(steps.length / 2),
     id: "noise-time",
     oninput: () => draw(Number(slide.value)),
   });
-  draw(0);
+  draw(Math.floor(steps.length / 2));
   return el(
     "div.card",
     {},

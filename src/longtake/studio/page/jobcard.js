@@ -19,21 +19,9 @@ export async function attempt(work) {
   await store.refresh();
 }
 
-// Continues a finished video; where its state is gone, it is made again with the same seed: a longer
-// video begins as the shorter one does.
-async function extend(job, frames) {
-  try {
-    await api.goOn(job.id, frames);
-  } catch (error) {
-    if (error.status !== 409) throw error;
-    await api.create("make", { ...job.settings, frames });
-    toast("It is made again with the same seed, longer.");
-  }
-}
-
-export async function remove(job) {
+export async function remove(job, act = attempt) {
   const text = `The video and all files of this job are deleted from the disk. This cannot be undone.`;
-  if (await confirm("Delete this job?", text, "Delete")) await attempt(() => api.remove(job.id));
+  if (await confirm("Delete this job?", text, "Delete")) await act(() => api.remove(job.id));
 }
 
 export function badge(job) {
@@ -215,10 +203,12 @@ function actions(job, onSettings) {
   const extend =
     job.status === "done" &&
     found &&
+    !job.settings.loop &&
+    !job.settings.end_image &&
     button(
       "",
       `Extend by ${MORE_FRAMES} frames`,
-      () => attempt(() => extend(job, (job.frames ?? job.frames_done) + MORE_FRAMES)),
+      () => attempt(() => api.goOn(job.id, job.frames_done + MORE_FRAMES)),
       "plus",
     );
   const load =

@@ -1,7 +1,18 @@
 // Live: a video plays while it is made, and is steered while it plays.
 import { api } from "./api.js";
 import { el, fill, icon, number, toast } from "./dom.js";
-import { backends, decoders, facts, field, labelControls, modelSelect, seedField, slider, words } from "./forms.js";
+import {
+  backends,
+  decoders,
+  facts,
+  field,
+  fileField,
+  labelControls,
+  modelSelect,
+  seedField,
+  slider,
+  words,
+} from "./forms.js";
 import { FramePlayer, FrameStream } from "./player.js";
 import { coverText, driftChart, keptFile, readings } from "./stage.js";
 import { active, store } from "./store.js";
@@ -10,6 +21,7 @@ const CHANGE_DELAY_MS = 250;
 const MOST_DRIFT = 2000;
 
 const parts = {};
+const files = {}; // frames that a new video begins with
 let player;
 let stream = null;
 let job = null; // the job on the stage
@@ -40,6 +52,20 @@ function mount(panel) {
   const decoder = el("select", { onchange: started });
   const students = el("input", { type: "checkbox", onchange: started });
   Object.assign(parts, { labels, guidance, prompt, select, seed: seed.input, backend, decoder, students });
+  files.start_image = fileField("Start image", "image/*", "The first frame of the video.", started);
+  files.continue_video = fileField(
+    "Video to continue",
+    "video/*,image/gif",
+    "Its last frames begin the new video.",
+    started,
+  );
+  parts.cut = fileField("New image", "image/*", "The running video continues from it.", cut);
+  parts.given = el(
+    "details",
+    {},
+    el("summary", {}, "Begin with your own frames"),
+    el("div.stack", {}, ...Object.values(files).map((each) => each.node)),
+  );
   parts.facts = el("p.hint");
   parts.promptField = field("Prompt", prompt, "Press Enter to send it.");
   parts.words = parts.promptField.querySelector(".hint");
@@ -52,12 +78,14 @@ function mount(panel) {
     el("div.pair", {}, seed.node, (parts.backendField = field("Backend", backend))),
     (parts.decoderField = field("Decoder", decoder)),
     (parts.studentsField = el("label.check", {}, students, "Few-step students: faster, less exact")),
+    parts.given,
     parts.again,
     el("hr"),
     el("div.row.spread.steer", {}, el("h2.small", {}, "Steer it"), parts.effect),
     parts.promptField,
     labels.node,
     guidance.node,
+    parts.cut.node,
   );
   parts.drift = el("div.drift");
   panel.append(
@@ -107,6 +135,8 @@ function choose() {
   decoders(parts.decoder, next);
   parts.decoderField.hidden = parts.decoder.length < 2;
   parts.studentsField.hidden = !next.students;
+  for (const [name, each] of Object.entries(files)) each.node.hidden = !next.can.includes(name);
+  parts.given.hidden = Object.values(files).every((each) => each.node.hidden);
   guided = false;
   parts.guidance.set(next.guidance_scale ?? 1);
   if (!job || !active(job)) {
@@ -126,8 +156,15 @@ function settings() {
     backend: parts.backend.value || "torch",
     decoder: parts.decoder.value || "full",
     students: Boolean(model?.students) && parts.students.checked,
+    ...given(),
     ...steering(),
   };
+}
+
+// Ids of the uploads that a new video begins with.
+function given() {
+  const chosen = Object.entries(files).filter(([, each]) => !each.node.hidden && each.value());
+  return Object.fromEntries(chosen.map(([name, each]) => [name, each.value()]));
 }
 
 function steering() {
@@ -139,7 +176,9 @@ function steering() {
 
 const FIXED = { model: "", seed: 0, backend: "torch", decoder: "full", students: false };
 const differs = () =>
-  job && Object.entries(FIXED).some(([name, usual]) => (job.settings[name] ?? usual) !== settings()[name]);
+  job &&
+  (Object.entries(FIXED).some(([name, usual]) => (job.settings[name] ?? usual) !== settings()[name]) ||
+    Object.entries(given()).some(([name, id]) => job.settings[name] !== id));
 
 function started() {
   if (job && active(job)) update();
@@ -153,6 +192,11 @@ function changed() {
     const values = Object.fromEntries(Object.entries(steering()).filter(([, value]) => value !== null));
     if (Object.keys(values).length) send(job.id, values);
   }, CHANGE_DELAY_MS);
+}
+
+// An image was chosen: the video continues from it.
+function cut() {
+  if (parts.cut.value()) send(job.id, { start_image: parts.cut.value() });
 }
 
 // The server answers when the next clip begins, with the first frame that shows the change.
@@ -211,6 +255,7 @@ function attach(next, again = false) {
   if (other) {
     player.reset();
     drift = [];
+    if (next.frames_done) earlierDrift(next.id);
     parts.effect.textContent = "";
     delete parts.effect.dataset.from;
   }
@@ -236,6 +281,19 @@ function connect() {
     draw();
   });
   listen("end", () => ((stream = null), store.refresh()));
+}
+
+// The curve of what was made before this page was opened.
+async function earlierDrift(id) {
+  try {
+    const before = await api.drift(id);
+    if (job?.id !== id) return;
+    const first = drift[0]?.[0] ?? Infinity;
+    drift = [...before.filter(([index]) => index < first), ...drift];
+    tick();
+  } catch {
+    // The curve begins with what is shown from now on.
+  }
 }
 
 function message(detail) {
@@ -360,6 +418,8 @@ function tick() {
   const changes = (job?.changes ?? []).filter((each) => each.from_frame > 0);
   fill(parts.drift, [drift.length, drift.at(-1), changes.length], () => driftChart(drift, changes));
   parts.step.hidden = !(job && active(job));
+  const can = store.model(job?.settings.model)?.can ?? [];
+  parts.cut.node.hidden = !(job?.status === "running" && can.includes("start_image"));
 }
 
 const state = () => ({ job, model, player, lost, busy, failed });

@@ -12,6 +12,7 @@ class Store extends EventTarget {
   #timer = 0;
   #asking = null;
   #loading = false;
+  #wanted = new Map(); // name of a model that will be in the list -> called when it is
 
   start() {
     document.addEventListener("visibilitychange", () => document.hidden || this.refresh());
@@ -30,7 +31,8 @@ class Store extends EventTarget {
       if (!this.models) this.#askModels();
       this.jobs = await api.jobs();
       this.error = null;
-      if (this.models && this.jobs.some((job) => this.#unknown(job))) this.#askModels();
+      const lacking = this.#wanted.size || this.jobs.some((job) => this.#unknown(job));
+      if (this.models && lacking) this.#askModels();
     } catch (error) {
       this.error = error;
     }
@@ -50,11 +52,22 @@ class Store extends EventTarget {
     this.#loading = true;
     try {
       this.models = await api.models();
+      for (const [name, found] of this.#wanted)
+        if (this.model(name)) {
+          this.#wanted.delete(name);
+          found();
+        }
       this.dispatchEvent(new Event("change"));
     } catch {
       // The question for jobs, which follows, says what is wrong.
     }
     this.#loading = false;
+  }
+
+  // Resolves when the list of models has a new one, which the server describes first.
+  modelReady(name) {
+    if (this.model(name)) return Promise.resolve();
+    return new Promise((found) => this.#wanted.set(name, found));
   }
 
   job(id) {
@@ -80,7 +93,7 @@ export function active(job) {
 export function statusText(job) {
   if (job.status === "queued")
     return job.place > 1 ? `In the queue, place ${job.place}` : "Next in the queue";
-  return { running: "Running", stopped: "Stopped", done: "Done", failed: "Failed" }[job.status] ?? job.status;
+  return job.status[0].toUpperCase() + job.status.slice(1);
 }
 
 export function titleOf(job) {

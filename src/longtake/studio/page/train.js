@@ -1,7 +1,7 @@
 // Train: start a training, watch its losses and samples, stop it, continue it, use its model.
 import { api } from "./api.js";
 import { lineChart } from "./charts.js";
-import { ago, el, fill, icon, note, number, plural } from "./dom.js";
+import { ago, el, fill, icon, note, number, plural, toast } from "./dom.js";
 import { field, fileField, segments } from "./forms.js";
 import { attempt, badge, downloads, goTo, progress, remove } from "./jobcard.js";
 import { active, store, titleOf } from "./store.js";
@@ -13,6 +13,8 @@ const HIDDEN =
 const parts = {};
 const logs = new Map(); // id of a job -> {rows, asked}
 let system = "pvdm";
+let trainings = []; // of other commands
+let asked = 0;
 
 function mount(panel) {
   parts.folder = el("select");
@@ -74,8 +76,21 @@ async function submit(event) {
   await attempt(() => api.create("train", settings));
 }
 
+// Asks for the trainings of other commands, whose folders the studio was given.
+async function lookAtOthers() {
+  if (Date.now() - asked < LOG_MS) return;
+  asked = Date.now();
+  try {
+    trainings = await api.trainings();
+    if (trainings.length) draw();
+  } catch {
+    // The line about the server says what is wrong.
+  }
+}
+
 function draw() {
-  const jobs = (store.jobs ?? []).filter((job) => job.kind === "train");
+  if (!parts.runs.closest("[hidden]")) lookAtOthers();
+  const jobs = [...trainings, ...(store.jobs ?? []).filter((job) => job.kind === "train")];
   if (!jobs.length) {
     fill(parts.runs, [Boolean(store.jobs)], () => (store.jobs ? nothing() : el("p.hint", {}, "Loading …")));
     return;
@@ -89,6 +104,7 @@ function draw() {
     job.result,
     Math.round((job.seconds_left ?? 0) / 5),
     job.stage,
+    job.exports,
     store.models?.length,
     logs.get(job.id)?.rows.length,
   ]);
@@ -107,9 +123,9 @@ async function readLog(job) {
   if (log.whole || Date.now() - log.asked < LOG_MS) return;
   log.asked = Date.now();
   try {
-    const rows = await api.log(job.id, log.rows.length);
+    const rows = await api.log(job, log.rows.length);
     log.rows.push(...rows);
-    log.whole = !active(job);
+    log.whole = !active(job) && job.status !== "watched";
     if (rows.length) draw();
   } catch {
     // There is no log before the first step.
@@ -127,7 +143,9 @@ function run(job) {
       button(".primary", "Continue", () => attempt(() => api.goOn(job.id)), "play"),
     trained &&
       button(".primary", "Play its model", () => goTo("live", { settings: { model: trained.name } }), "play"),
-    !active(job) && button(".quiet", "Delete", () => remove(job), "trash"),
+    !active(job) &&
+      job.status !== "watched" &&
+      button(".quiet", "Delete", () => remove(job), "trash"),
   ];
   return el(
     "article.card.job",
@@ -144,13 +162,34 @@ function run(job) {
     active(job) ? progress(job) : "",
     job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
     el("div.row.wrap", {}, ...actions.filter(Boolean)),
+    exported(job),
     charts(logs.get(job.id)?.rows ?? []),
     samples(job, logs.get(job.id)?.rows ?? []),
     downloads(job) ?? "",
   );
 }
 
+// The models that the training has written, one of which is played in Live.
+function exported(job) {
+  if (!job.exports?.length) return "";
+  const choice = el(
+    "select",
+    {},
+    ...job.exports.map((each) => el("option", { value: each }, each.replaceAll("_", " "))),
+  );
+  const play = el("button", { type: "button" }, icon("play"), "Play this model");
+  play.addEventListener("click", () =>
+    attempt(async () => {
+      const { model } = await api.use(job, choice.value);
+      toast("The model is measured first, when no other job runs; then it plays in Live.");
+      store.modelReady(model).then(() => goTo("live", { settings: { model } }));
+    }),
+  );
+  return el("div.row.wrap", {}, field("Model", choice), play);
+}
+
 function name(job) {
+  if (job.status === "watched") return job.id;
   const { size } = job.settings;
   return size ? `${titleOf(job)}, ${size} × ${size}` : titleOf(job);
 }
