@@ -19,6 +19,8 @@ CHECKS := --jaxtyping-packages=longtake,beartype.beartype \
 	--cov=longtake.diffusion --cov=longtake.rollout --cov=longtake.model --cov-report=term:skip-covered
 SCRATCH := $(OUT)/$(or $(LAST_$(MODEL)),$(error MODEL=$(MODEL) is unknown; expected lvdm or pvdm))
 
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --constraint constraints.txt
+SHOWN := | sed -un 's/^Collecting \([^][ ;<>=!~]*\).*/  \1/p; /^Installing collected/s/:.*/ .../p; /^Successfully/s/ installed.*/ installed/p'
 PIP_AUDIT := 2.10.1
 TORCH := 2.11.0
 
@@ -34,12 +36,16 @@ help:
 	@echo "make reliability   measure what docs/reliability.md says, several hours"
 	@echo "make format  format the code and apply the linter's fixes"
 
+# What pip fetches and installs is shown, a line for each package, as this takes some minutes.
 $(VENV)/installed: pyproject.toml constraints.txt
-	@echo "installing into $(VENV), which takes some minutes"
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@
+	@echo "installing into $(VENV), in three steps, which takes some minutes"
+	@echo "1 of 3: the virtual environment"
+	@$(PYTHON) -m venv $(VENV)
+	@echo "2 of 3: PyTorch, the largest package"
+	@$(PIP) torch==2.13.0 $(SHOWN)
+	@echo "3 of 3: the other packages, and longtake"
+	@$(PIP) --editable '.[dev]' $(SHOWN)
+	@touch $@
 
 setup: $(VENV)/installed
 

@@ -65,7 +65,7 @@ def test_the_laptop_presets_train_by_the_best_objective_measured(name: str):
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_what_a_preset_goes_on_from_is_a_preset_too(name: str):
+def test_what_a_preset_continues_from_is_a_preset_too(name: str):
     run = read_run(name)
     assert not isinstance(run, DistillationRun)
     origin = run.model if isinstance(run, DiffusionRun) else run.init_from

@@ -197,12 +197,12 @@ def differences(x: Any, y: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
 
 def describe_differences(changes: Mapping[str, tuple[Any, Any]]) -> str:
     """Put a few of ``differences``, and the number of others, into words; empty for none."""
-    listed = [_told(name, *pair) for name, pair in sorted(changes.items())]
+    listed = [_in_words(name, *pair) for name, pair in sorted(changes.items())]
     more = f", and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
     return f"{', '.join(listed[:SHOWN])}{more}"
 
 
-def _told(name: str, before: Any, now: Any) -> str:
+def _in_words(name: str, before: Any, now: Any) -> str:
     """One difference of ``differences``, in words: ``fps was 8 and is 25 now``."""
     if before == "absent":
         return f"{name} is new"

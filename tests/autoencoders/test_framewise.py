@@ -56,7 +56,7 @@ def test_a_stream_equals_the_whole_bit_for_bit_however_it_is_cut(model, cuts):
 
 
 @torch.no_grad()
-def test_a_restored_stream_goes_on_bit_for_bit(model):
+def test_a_restored_stream_continues_bit_for_bit(model):
     first, second = torch.randn(2, 1, 2, 2, 4, 8)
     decoder, other = model.stream_decoder(), model.stream_decoder()
     decoder.push(first)

@@ -54,7 +54,7 @@ def test_a_stream_equals_the_latents_decoded_whole(frames: int):
     assert torch.equal(made, streamed(model, z, [frames]))
 
 
-def test_a_restored_stream_goes_on_bit_for_bit():
+def test_a_restored_stream_continues_bit_for_bit():
     model, z = autoencoder(VOLUME), latents(23)
     for stop in (3, 11, 20):
         first, second = model.stream_decoder(), model.stream_decoder()

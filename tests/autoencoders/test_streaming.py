@@ -61,7 +61,7 @@ def test_a_stream_of_one_window_or_less_is_decoded_whole(model, frames):
 
 @pytest.mark.parametrize(("overlap", "mode"), SETTINGS)
 @pytest.mark.parametrize("stop", range(1, 8))
-def test_a_restored_decoder_goes_on_bit_for_bit(model, stop, overlap, mode):
+def test_a_restored_decoder_continues_bit_for_bit(model, stop, overlap, mode):
     z = latents(8)
     decoder = model.stream_decoder(overlap, mode)
     decoder.push(z[:, :, :stop])
@@ -167,7 +167,7 @@ def test_clips_of_volumes_follow_each_other(model):
 
 
 @pytest.mark.parametrize("overlap", [-1, 3])
-def test_an_overlap_that_is_no_part_of_a_window_is_refused(model, overlap):
+def test_an_overlap_that_is_not_part_of_a_window_is_refused(model, overlap):
     with pytest.raises(ValueError, match=f"overlap={overlap} must be from 0 to 2"):
         model.stream_decoder(overlap=overlap)
 

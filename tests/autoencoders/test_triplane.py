@@ -196,7 +196,7 @@ def test_a_stream_is_decoded_clip_by_clip(model):
 
 
 @torch.no_grad()
-def test_a_restored_stream_goes_on_bit_for_bit(model):
+def test_a_restored_stream_continues_bit_for_bit(model):
     first, second = torch.rand(2, 1, *model.spec.shape)
     decoder, other = model.stream_decoder(), model.stream_decoder()
     decoder.push(first)
@@ -234,7 +234,7 @@ def test_a_frame_of_one_clip_alone_is_decoded_as_without_overlap(model):
 
 @pytest.mark.parametrize("stop", range(6))
 @torch.no_grad()
-def test_a_restored_stream_of_overlapping_clips_goes_on_bit_for_bit(model, stop):
+def test_a_restored_stream_of_overlapping_clips_continues_bit_for_bit(model, stop):
     clips = torch.rand(6, 1, *model.spec.shape) * 2 - 1
     decoder, other = (model.stream_decoder(clip_overlap=2) for _ in range(2))
     for z in clips[:stop]:
@@ -262,7 +262,7 @@ def test_what_is_held_back_of_overlapping_clips_does_not_grow(model):
 
 
 @pytest.mark.parametrize("overlap", [-1, 3])
-def test_an_overlap_that_is_no_part_of_a_clip_is_refused(model, overlap):
+def test_an_overlap_that_is_not_part_of_a_clip_is_refused(model, overlap):
     with pytest.raises(ValueError, match=f"overlap={overlap} must be from 0 to 2, under the clip"):
         model.stream_decoder(clip_overlap=overlap)
 

@@ -84,7 +84,7 @@ def test_a_missing_folder_of_videos_is_named(refused, preset: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", ["fit", "reconstruct", "data index"])
-def test_an_empty_folder_is_told_with_what_was_looked_for(
+def test_an_empty_folder_is_reported_with_what_was_looked_for(
     refused, preset: Path, model: Path, tmp_path: Path, command: str
 ):
     (tmp_path / "empty").mkdir()
@@ -107,7 +107,7 @@ def test_a_truncated_video_is_named(refused, model: Path, videos: Path, kept: in
     assert any(word in message for word in ("empty", "truncated", "broken", "decoded"))
 
 
-def test_a_clip_longer_than_every_video_is_told_with_the_longest(
+def test_a_clip_longer_than_every_video_is_reported_with_the_longest(
     refused, preset: Path, videos: Path, tmp_path: Path
 ):
     longer = ("data.plan.frames=4", "data.plan.stride=3")
@@ -116,24 +116,26 @@ def test_a_clip_longer_than_every_video_is_told_with_the_longest(
     assert "a.mp4, has 6" in message
 
 
-def test_a_preset_with_an_unknown_key_is_told_the_nearest(refused, preset: Path, tmp_path: Path):
+def test_a_preset_with_an_unknown_key_is_answered_with_the_nearest(
+    refused, preset: Path, tmp_path: Path
+):
     message = refused("fit", preset, "data.path=x", "training.stesp=3", "-o", tmp_path / "run")
     assert message.endswith("there is no field 'stesp'; did you mean 'steps'?")
 
 
-def test_an_unknown_preset_is_told_the_nearest(refused):
+def test_an_unknown_preset_is_answered_with_the_nearest(refused):
     message = refused("fit", "lvdm_sky_shrt")
     assert message == "there is no preset 'lvdm_sky_shrt'; did you mean 'lvdm_sky_short'?"
 
 
-def test_a_size_that_the_factors_do_not_divide_is_told_valid_ones(
+def test_a_size_that_the_factors_do_not_divide_is_answered_with_valid_ones(
     refused, model: Path, videos: Path, tmp_path: Path
 ):
     message = refused("reconstruct", model, videos, "--size", "18x20", "-o", tmp_path / "out")
     assert message == "height 18 is not divisible by 4; the nearest valid heights are 16 and 20"
 
 
-def test_a_preset_of_an_indivisible_size_is_told_valid_ones(
+def test_a_preset_of_an_indivisible_size_is_answered_with_valid_ones(
     refused, preset: Path, videos: Path, tmp_path: Path
 ):
     odd = "autoencoder.clip=[4,16,18]"
@@ -150,7 +152,7 @@ def test_a_config_that_does_not_fit_the_weights_is_named(refused, model: Path):
     assert "denoiser/model.safetensors: does not fit its config:" in message
 
 
-def test_a_pickle_in_place_of_weights_is_told_how_to_bring_in(refused, model: Path):
+def test_a_pickle_in_place_of_weights_is_answered_with_how_to_bring_it_in(refused, model: Path):
     path = model / "autoencoder" / "model.safetensors"
     torch.save({"weight": torch.ones(1)}, path)
     index = model / "model_index.json"
@@ -202,7 +204,7 @@ def test_weights_that_were_exchanged_are_named(refused, model: Path):
         ("train", ""),
     ],
 )
-def test_a_file_in_place_of_a_folder_is_told(
+def test_a_file_in_place_of_a_folder_is_reported(
     refused, model: Path, preset: Path, videos: Path, tmp_path: Path, command: str, inner: str
 ):
     file = tmp_path / "file"
@@ -219,7 +221,7 @@ def test_a_file_in_place_of_a_folder_is_told(
     assert file.read_text() == "precious"
 
 
-def test_a_folder_in_place_of_a_file_is_told(refused, model: Path, tmp_path: Path):
+def test_a_folder_in_place_of_a_file_is_reported(refused, model: Path, tmp_path: Path):
     message = refused("generate", model, "--prompts", tmp_path)
     assert message == f"{tmp_path}: is a folder, where a file is needed; choose another path"
 
@@ -279,26 +281,26 @@ def test_what_exists_is_kept_without_overwrite(
         (("sampler.steps",), "override 'sampler.steps' must have the form a.b=value"),
     ],
 )
-def test_an_unfit_option_of_generate_is_told(
+def test_an_unfit_option_of_generate_is_reported(
     refused, tiny_run_folder: Path, tmp_path: Path, monkeypatch, arguments, message: str
 ):
     monkeypatch.chdir(tmp_path)
     assert message in refused("generate", tiny_run_folder, *arguments)
 
 
-def test_a_size_of_another_form_is_told(refused, model: Path, videos: Path, tmp_path: Path):
+def test_a_size_of_another_form_is_reported(refused, model: Path, videos: Path, tmp_path: Path):
     message = refused("reconstruct", model, videos, "--size", "4,4", "-o", tmp_path / "out")
     assert message.startswith("size '4,4': expected a number such as 64")
 
 
-def test_an_unknown_model_is_told(refused, tmp_path: Path, monkeypatch):
+def test_an_unknown_model_is_reported(refused, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     message = refused("generate", "lvdm-ski")
     assert message.startswith("lvdm-ski: no such folder or shipped model")
     assert "did you mean 'lvdm-sky'?" in message
 
 
-def test_a_folder_that_is_no_model_is_told(refused, videos: Path):
+def test_a_folder_that_is_not_a_model_is_reported(refused, videos: Path):
     assert f"{videos}: not a model folder, as it has no model_index.json" in refused(
         "generate", videos
     )
@@ -309,7 +311,7 @@ def test_an_autoencoder_alone_generates_nothing(refused, tiny_autoencoder_folder
     assert "no network that samples clips" in message
 
 
-def test_a_picture_on_a_full_disk_is_told(refused, tmp_path: Path):
+def test_a_picture_on_a_full_disk_is_reported(refused, tmp_path: Path):
     place = tmp_path / "sheet.png"
     (tmp_path / "sheet.partial.png").symlink_to("/dev/full")
     small = ("plan.height=16", "plan.width=16", "videos=1")
@@ -321,7 +323,7 @@ def test_a_picture_on_a_full_disk_is_told(refused, tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare of util-linux")
 @pytest.mark.parametrize("command", ["generate", "fit"])
-def test_a_full_disk_is_told_and_no_half_of_a_result_is_left(
+def test_a_full_disk_is_reported_and_no_half_of_a_result_is_left(
     model: Path, preset: Path, videos: Path, tmp_path: Path, command: str
 ):
     disk = tmp_path / "disk"
@@ -366,7 +368,7 @@ def test_a_mistyped_folder_is_not_looked_for_on_the_hub(
     assert refused("generate", "runs/typo").startswith("runs/typo: no such folder")
 
 
-def test_an_interruption_says_how_to_go_on(
+def test_an_interruption_says_how_to_continue(
     longtake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def interrupt(name: object) -> None:

@@ -142,7 +142,7 @@ def test_doctor_knows_every_extra():
     assert set(EXTRAS) == set(extras) - {"dev", "agreement"}
 
 
-def test_a_source_is_told(longtake):
+def test_a_source_is_reported(longtake):
     called = longtake("data", "index", "sky", *SMALL)
     assert called.code == 0, called.err
     assert called.out.startswith(

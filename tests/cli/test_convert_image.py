@@ -202,7 +202,7 @@ def _broken(folder: Path, out: Path, name: str, **changes: Any) -> Path:
         ),
     ],
 )
-def test_what_is_no_such_model_is_one_sentence(
+def test_what_is_not_such_a_model_is_one_sentence(
     folder: Path, tmp_path: Path, name: str, changes: dict, message: str
 ):
     broken = _broken(folder, tmp_path / "broken", name, **changes)

@@ -54,7 +54,7 @@ def check_clip(model: VideoModel) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 @pytest.mark.parametrize("name", ["run.yaml", "model_index.json", "autoencoder/config.json"])
-def test_a_text_that_is_no_config_is_refused(
+def test_a_text_that_is_not_a_config_is_refused(
     name: str, text: str, tiny_run_folder: Path, tmp_path: Path
 ):
     folder = shutil.copytree(tiny_run_folder / "model", tmp_path / "model")

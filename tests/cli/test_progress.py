@@ -22,7 +22,7 @@ def test_speed_is_units_over_time() -> None:
     assert speeds((10.0, 4), (12.0, 8), (14.0, 16)) == [None, 2.0, 3.0]
 
 
-def test_what_was_done_before_is_no_speed() -> None:
+def test_what_was_done_before_is_not_a_speed() -> None:
     found = speeds((0.0, 128), (0.001, 256), (0.002, 1152), (50.002, 1252), (100.0, 1352))
     assert found[:3] == [None] * 3
     assert found[3] == pytest.approx(2.0, rel=1e-3)

@@ -125,7 +125,7 @@ def test_a_text_without_frames_is_of_the_whole_video():
     assert along_time("0: calm sea;  128 : storm ", "--prompt") == {0: "calm sea", 128: "storm"}
 
 
-def test_a_prompt_along_time_is_no_caption_of_a_clip(longtake, folder: Path, tmp_path: Path):
+def test_a_prompt_along_time_is_not_a_caption_of_a_clip(longtake, folder: Path, tmp_path: Path):
     (tmp_path / "p.txt").write_text("storm\n0: calm sea; 2: storm\n")
     asked = ("--metrics", "is", "--prompts", tmp_path / "p.txt")
     called = longtake("evaluate", folder, *asked)

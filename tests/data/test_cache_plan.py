@@ -86,7 +86,7 @@ def test_two_hours_in_one_file_give_5000_clips_of_what_is_not_held_out(fps: int)
         ([12], 1, [(0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]),
     ],
 )
-def test_clips_every_so_many_frames_include_the_last(lengths, every, expected):
+def test_clips_every_n_frames_include_the_last(lengths, every, expected):
     assert starts(Footage(lengths, frames=8), every=every) == expected
 
 

@@ -33,7 +33,7 @@ def test_an_export_shows_the_world_and_says_what_it_shows(tmp_path: Path) -> Non
         assert caption == f"{entry.caption}\n"
 
 
-def test_an_export_goes_on_where_it_stopped_and_grows(tmp_path: Path) -> None:
+def test_an_export_continues_where_it_stopped_and_grows(tmp_path: Path) -> None:
     heard: list[tuple[int, int]] = []
     export_world(WORLD, tmp_path, videos=2, frames=4)
     before = stamps(tmp_path)

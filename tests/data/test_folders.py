@@ -531,7 +531,7 @@ def test_ucf101_classes_are_those_of_a_table_beside_the_videos(tmp_path: Path) -
         len(UCF101(path=tmp_path, plan=PLAN, split="all"))
 
 
-def test_a_folder_that_is_no_class_of_ucf101_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_class_of_ucf101_is_refused(tmp_path: Path) -> None:
     put((tmp_path / "Jugglery/v_1.avi").with_suffix(".mkv")).rename(tmp_path / "Jugglery/v_1.avi")
     with pytest.raises(ValueError, match=r"table of UCF-101 lacks the class of the folder 'Jugg.*"):
         len(UCF101(path=tmp_path, plan=PLAN, split="all"))

@@ -180,7 +180,7 @@ def test_scaled_latents_have_mean_zero_and_standard_deviation_one(tmp_path: Path
     assert abs(z.std().item() - 1) < 0.05
 
 
-def test_an_interrupted_building_goes_on_after_its_last_shard(tmp_path: Path, autoencoder):
+def test_an_interrupted_building_continues_after_its_last_shard(tmp_path: Path, autoencoder):
     whole = build(tmp_path / "whole", autoencoder)
     place = tmp_path / "stopped"
 
@@ -199,7 +199,7 @@ def test_an_interrupted_building_goes_on_after_its_last_shard(tmp_path: Path, au
         assert torch.equal(cache[item].posterior.mean, whole[item].posterior.mean)
 
 
-def test_a_broken_shard_of_an_interrupted_building_is_made_anew(tmp_path: Path, autoencoder):
+def test_a_broken_shard_of_an_interrupted_building_is_made_again(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     expected = cache[5].posterior.mean.clone()
     (tmp_path / "index.json").unlink()
@@ -208,7 +208,7 @@ def test_a_broken_shard_of_an_interrupted_building_is_made_anew(tmp_path: Path, 
     assert torch.equal(build(tmp_path, autoencoder)[5].posterior.mean, expected)
 
 
-def test_shards_that_another_autoencoder_left_are_made_anew(tmp_path: Path, autoencoder):
+def test_shards_that_another_autoencoder_left_are_made_again(tmp_path: Path, autoencoder):
     build(tmp_path, other_than(autoencoder))
     (tmp_path / "index.json").unlink()
     cache = build(tmp_path, autoencoder)
@@ -225,7 +225,7 @@ def test_a_finished_cache_is_opened_and_not_built(tmp_path: Path, autoencoder):
     build(tmp_path, autoencoder, report=never)
 
 
-def test_progress_is_told_in_clips(tmp_path: Path, autoencoder):
+def test_progress_is_reported_in_clips(tmp_path: Path, autoencoder):
     reported: list[tuple[int, int]] = []
     build(tmp_path, autoencoder, report=lambda done, total: reported.append((done, total)))
     assert reported == [(4, 10), (8, 10), (10, 10)]
@@ -519,7 +519,7 @@ def test_a_cache_opened_again_reads_no_shard(tmp_path: Path, monkeypatch: pytest
     assert {cache[number].label for number in (0, 199)} == {-1}
 
 
-def test_clips_that_are_no_whole_windows_are_refused(tmp_path: Path, autoencoder):
+def test_clips_that_are_not_whole_windows_are_refused(tmp_path: Path, autoencoder):
     odd = SKY.model_copy(update={"plan": ClipPlan(frames=6, height=8, width=8)})
     with pytest.raises(ValueError, match=r"have 6 frames, .* valid lengths are 4 and 8 "):
         build(tmp_path, autoencoder, source=odd)
@@ -572,7 +572,7 @@ def test_one_process_of_a_machine_hashes_a_cache(tmp_path: Path, autoencoder, mo
     assert [printed.split() for printed in said] == [["3", "10"], ["0", "10"]]  # hashed, clips
 
 
-def test_a_posterior_is_drawn_from_anew_each_epoch(tmp_path: Path, autoencoder):
+def test_a_posterior_is_drawn_from_again_each_epoch(tmp_path: Path, autoencoder):
     cache = build(tmp_path, autoencoder)
     order = Order(3, len(cache))
     places = {order(number): number for number in range(20)}

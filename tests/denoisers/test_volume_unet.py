@@ -103,7 +103,7 @@ def test_an_absent_label_adds_nothing():
 
 
 @pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}, {"mask_channel": True}])
-def test_nothing_known_is_nothing_told(options):
+def test_without_context_frames_nothing_is_given(options):
     network = unet(**options)
     z, t = drawn()
     absent = null(context(2, (True,) * 4))
@@ -128,7 +128,7 @@ def test_which_frames_are_known_matters(options):
 
 
 @pytest.mark.parametrize("options", [KNOWING, {"frame_times": True}])
-def test_the_noise_on_known_frames_is_told(options):
+def test_the_noise_on_context_frames_is_given(options):
     network = unet(**options)
     z, t = drawn()
     frames = (True, False, False, False)

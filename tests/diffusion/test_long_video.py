@@ -39,7 +39,7 @@ ROLLOUTS = [Autoregressive(), Autoregressive(overlap_latent_frames=3), Hierarchi
 
 
 @pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
-def test_a_video_goes_on_after_any_chunk_as_if_it_had_not_stopped(rollout):
+def test_a_video_continues_after_any_chunk_as_if_it_had_not_stopped(rollout):
     whole = video(rollout, 4)
     resumed = video(rollout, 2, state=whole[1].state)
     torch.testing.assert_close(joined(resumed), joined(whole[2:]))

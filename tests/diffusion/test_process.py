@@ -108,7 +108,7 @@ def test_given_frames_reach_the_network_with_their_own_noise():
     torch.testing.assert_close(seen[0], Diffusion().add_noise(SPEC, z, noise, t))
 
 
-def test_a_noise_level_that_is_not_told_leaves_given_frames_clean():
+def test_a_noise_level_that_is_not_given_leaves_given_frames_clean():
     z, noise, denoiser, seen = latent(), latent(), Tiny(), []
     denoiser.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     Diffusion().losses(denoiser, z, noise, T, given(z, -1.0, 0))
@@ -152,7 +152,7 @@ def test_weights_of_half_precision_are_given_half_precision():
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "rectified_flow"])
-def test_noise_is_no_prediction_where_the_path_ends_in_noise(schedule):
+def test_noise_is_not_a_prediction_where_the_path_ends_in_noise(schedule):
     with pytest.raises(ConfigError, match=f"{schedule}.*choose v, x0 or flow"):
         parse(Diffusion, {"schedule": {"kind": schedule}})
 

@@ -61,7 +61,7 @@ def test_times_of_any_shape_give_levels_of_that_shape(schedule):
 
 
 @pytest.mark.parametrize("schedule", [ScaledLinear(), Linear(), *RESCALED])
-def test_networks_are_told_the_index_of_the_table(schedule):
+def test_networks_are_given_the_index_of_the_table(schedule):
     t = torch.arange(1, 1001) / 1000
     assert schedule.embedding(t).tolist() == list(range(1000))
     assert schedule.embedding(torch.zeros(1)).item() == 0

@@ -8,6 +8,7 @@ placeholders, names commands and options that exist.
 
 import argparse
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -190,9 +191,9 @@ def test_a_program_reads_its_arguments_and_its_file_of_results_exists(
     _, program, *words = shlex.split(text)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
     monkeypatch.setattr(sys, "argv", [program, *words])
-    path = (folder / program).relative_to(ROOT / "benchmarks").with_suffix("")
+    path = os.path.relpath((folder / program).with_suffix(""), ROOT / "benchmarks")
     with pytest.raises(Parsed):
-        load(str(path)).main()
+        load(path).main()
     results = [word for word in words if word.startswith("docs/")]
     assert all((ROOT / name).exists() for name in results), f"{command.page}: {results}"
 

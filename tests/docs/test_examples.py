@@ -4,9 +4,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from longtake.video import probe
+from longtake.video import VideoWriter, probe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -48,6 +49,18 @@ def test_two_sources_are_compared(monkeypatch, capsys):
     settings = ("--protocol", "trial", "--changes", "frames=4", "--n", 4)
     run(monkeypatch, "evaluate_folder.py", "sky:test:16", "sky:train:16", *settings)
     assert "random_features_kd: " in capsys.readouterr().out
+
+
+def test_a_video_is_enlarged(monkeypatch, tmp_path: Path):
+    from PIL import Image, ImageSequence
+
+    frames = np.stack([np.full((16, 16, 3), 40 * i, np.uint8) for i in range(6)])
+    with VideoWriter(tmp_path / "a.mkv", 8) as writer:
+        writer.write(frames)
+    out = tmp_path / "a.webp"
+    run(monkeypatch, "animate.py", tmp_path / "a.mkv", "--times", 2, "--out", out)
+    with Image.open(out) as picture:
+        assert [frame.size for frame in ImageSequence.all_frames(picture)] == [(32, 32)] * 6
 
 
 def test_a_tiny_model_is_trained_and_sampled(monkeypatch, tmp_path: Path):

@@ -68,7 +68,7 @@ def test_joints_of_a_quarter_of_a_level_are_found_though_some_do_not_jump(index,
     assert found.jumps
 
 
-def test_jumps_at_any_frames_are_no_joints():
+def test_jumps_at_any_frames_are_not_joints():
     video, starts = clean(4).astype(np.float32), (20, 41, 57, 90, 122, 151)
     for start in starts:
         video[start:] += 2.0 if start % 2 else -2.0
@@ -118,11 +118,11 @@ def test_blur_and_uneven_time_pulse_too():
     assert "pulse" in kinds(faults.uneven(clean(4), lvdm_sky))
 
 
-def test_a_loop_of_few_frames_is_no_pulse():
+def test_a_loop_of_few_frames_is_not_a_pulse():
     assert "pulse" not in kinds(faults.loop(clean(4), 96, 8))
 
 
-def test_calm_borders_are_no_seams():
+def test_calm_borders_are_not_seams():
     assert "seams" not in kinds(faults.pulse(clean(4), 3, 4.0), chunk=4)
 
 
@@ -196,11 +196,11 @@ def test_a_twentieth_of_another_video_is_seen_where_it_begins(index):
     assert (*found.cuts, *found.light_jumps) == (100,)
 
 
-def test_who_crosses_a_part_of_the_picture_is_no_cut():
+def test_who_crosses_a_part_of_the_picture_is_not_a_cut():
     video = clean(4).copy()
     video[90:, :, 20:36] = 255 - video[90:, :, 20:36]
     assert "cut" not in kinds(video)
 
 
-def test_a_missing_frame_is_no_cut():
+def test_a_missing_frame_is_not_a_cut():
     assert "cut" not in kinds(np.delete(clean(4), 96, axis=0))

@@ -69,7 +69,7 @@ def film(path, frames):
     return path
 
 
-def test_what_real_videos_do_is_no_fault_and_what_they_do_not_is(tmp_path):
+def test_what_real_videos_do_is_not_a_fault_and_what_they_do_not_is(tmp_path):
     for number in range(3):
         red = faults.drift(clean(4 + number)[:96], 0.1 + 0.02 * number)
         film(tmp_path / "real" / f"{number}.mkv", red)

@@ -59,7 +59,7 @@ def test_what_is_kept_is_not_computed_again(file: Path, tmp_path: Path):
     assert not second[SHARD:].any()
 
 
-def test_a_damaged_file_of_features_is_made_anew(file: Path, tmp_path: Path):
+def test_a_damaged_file_of_features_is_made_again(file: Path, tmp_path: Path):
     cache = FeatureCache(folder=tmp_path)
     first = extract(wanted(file), cache=cache, ranks=ALONE)
     for shard in tmp_path.rglob("*.safetensors"):

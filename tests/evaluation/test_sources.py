@@ -256,7 +256,7 @@ def test_fewer_clips_than_n_are_an_error(folder: Path):
         positions(side_of(folder), 16)
 
 
-def test_a_broken_video_is_told_or_skipped_and_counted(folder: Path):
+def test_a_broken_video_is_reported_or_skipped_and_counted(folder: Path):
     (folder / "broken.mp4").write_bytes(b"not a video")
     with pytest.raises(
         ValueError, match=r"1 of 5 videos cannot be used, first .*broken\.mp4: not a v"
@@ -267,7 +267,7 @@ def test_a_broken_video_is_told_or_skipped_and_counted(folder: Path):
     assert (len(found.videos), found.skipped) == (4, 1)
 
 
-def test_a_short_video_is_told(folder: Path):
+def test_a_short_video_is_reported(folder: Path):
     put(folder / "short.mkv", frames=5)
     strided = protocol("trial", ["frames=4", "real_stride=2"])
     with pytest.raises(ValueError, match=r"short\.mkv: has 5 frames, a clip spans 7; repair or"):
@@ -285,7 +285,7 @@ def test_where_no_video_fits_others_are_asked_for(folder: Path, unfit: str):
         usable_videos(side_of(folder), long, "real")
 
 
-def test_mixed_sizes_are_told_unless_real_ones_are_resized(folder: Path):
+def test_mixed_sizes_are_reported_unless_real_ones_are_resized(folder: Path):
     put(folder / "wide.mkv", width=32)
     with pytest.raises(ValueError, match=r"differ in size: .* 16 x 24, .*wide\.mkv has 16 x 32"):
         usable_videos(side_of(folder), TRIAL, "real")
@@ -301,7 +301,7 @@ def test_generated_frames_of_another_size_than_the_protocol_asks_for_are_refused
         usable_videos(side_of(folder), sized, "generated")
 
 
-def test_mixed_rates_are_told_unless_the_protocol_admits_any(folder: Path):
+def test_mixed_rates_are_reported_unless_the_protocol_admits_any(folder: Path):
     put(folder / "fast.mkv", fps=25)
     with pytest.raises(ValueError, match=r"rates differ: .* has 10 frames/s, .*fast\.mkv 25"):
         usable_videos(side_of(folder), TRIAL, "real")

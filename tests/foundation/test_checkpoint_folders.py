@@ -123,7 +123,7 @@ def test_a_failed_overwriting_leaves_what_was_there(tmp_path: Path):
     assert list(tmp_path.iterdir()) == [place]
 
 
-def test_what_an_earlier_crash_left_behind_is_no_obstacle(tmp_path: Path):
+def test_what_an_earlier_crash_left_behind_is_not_an_obstacle(tmp_path: Path):
     place = tmp_path / "model"
     for folder in (place, tmp_path / ".model.old", tmp_path / ".model.partial"):
         folder.mkdir()
@@ -133,7 +133,7 @@ def test_what_an_earlier_crash_left_behind_is_no_obstacle(tmp_path: Path):
     assert [path.name for path in tmp_path.rglob("*")] == ["model", "b"]
 
 
-def test_an_existing_folder_is_kept_unless_told_otherwise(saved: Path):
+def test_an_existing_folder_is_kept_unless_asked_otherwise(saved: Path):
     with pytest.raises(ExistsError, match="line exists; choose another path or set"):
         whole_folder(saved).__enter__()
 
@@ -144,7 +144,7 @@ def test_weights_of_another_hash_are_refused(saved: Path):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_pickle_is_not_opened_but_told_how_to_bring_in(saved: Path, zipped: bool):
+def test_a_pickle_is_not_opened_but_answered_with_how_to_bring_it_in(saved: Path, zipped: bool):
     weights = LineConfig().build().state_dict()
     torch.save(weights, saved / "model.safetensors", _use_new_zipfile_serialization=zipped)
     assert refused(saved).endswith(
@@ -153,13 +153,13 @@ def test_a_pickle_is_not_opened_but_told_how_to_bring_in(saved: Path, zipped: bo
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_plain_pickle_of_any_protocol_is_told_for_one(saved: Path, protocol: int):
+def test_a_plain_pickle_of_any_protocol_is_recognised_as_one(saved: Path, protocol: int):
     (saved / "model.safetensors").write_bytes(pickle.dumps({"weight": [1.0]}, protocol))
     assert "safetensors" in refused(saved)
 
 
 @pytest.mark.parametrize("start", [b"\x80\x02", b"PK"])
-def test_a_header_as_long_as_a_pickle_begins_is_no_pickle(start: bytes, tmp_path: Path):
+def test_a_header_as_long_as_a_pickle_begins_is_not_a_pickle(start: bytes, tmp_path: Path):
     length = int.from_bytes(start, "little")
     entry = {"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}
     header = json.dumps(entry).encode().ljust(length)

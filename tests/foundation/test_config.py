@@ -184,7 +184,9 @@ def test_an_unfit_value_is_named_with_its_place(data: object, message: str):
         ("", "name: is missing"),
     ],
 )
-def test_a_file_that_is_no_config_is_refused_in_one_line(text: str, message: str, tmp_path: Path):
+def test_a_file_that_is_not_a_config_is_refused_in_one_line(
+    text: str, message: str, tmp_path: Path
+):
     path = tmp_path / "cart.yaml"
     path.write_text(text)
     with pytest.raises(ConfigError, match=message) as caught:

@@ -43,7 +43,7 @@ def test_reading_from_a_later_step_gives_its_batch():
     assert same(batches(1, first_step=2)[0], batches(3)[2])
 
 
-def test_a_video_is_cut_anew_each_epoch():
+def test_a_video_is_cut_again_each_epoch():
     shown: dict[int, list[torch.Tensor]] = {}
     order = Order(1, len(SKY))
     for batch in batches(3):

@@ -58,13 +58,16 @@ NAMES = {
 ``deviation`` is a key in the result files of evaluations and a column of their tables."""
 
 
+CODE = (".py", ".pyi", ".js")
+
+
 def files() -> list[Path]:
     command = ["git", "ls-files", "-co", "--exclude-standard"]
     names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [
         ROOT / name
         for name in names.splitlines()
-        if name.endswith((".py", ".pyi", ".md", ".yaml", ".toml", "Makefile"))
+        if name.endswith((*CODE, ".md", ".html", ".yaml", ".toml", "Makefile"))
         and name not in ALLOWED
         and "/format_1/" not in name
         and (ROOT / name).exists()
@@ -72,6 +75,21 @@ def files() -> list[Path]:
 
 
 TEXTS = {path: path.read_text() for path in files()}
+
+
+def words(identifier: str) -> str:
+    """The words of a name in snake_case or camelCase, apart and in small letters."""
+    return " ".join(re.sub(r"(?<=[a-z0-9])(?=[A-Z])|_", " ", identifier).split()).lower()
+
+
+NAMES_IN_CODE = {
+    name
+    for path, text in TEXTS.items()
+    if path.suffix in CODE
+    for name in re.findall(r"\b(?:_\w+|[a-zA-Z]\w*(?:_|[a-z][A-Z])\w*)", text)
+}
+"""Identifiers of more than one word, and private ones."""
+WORDS_IN_CODE = "\n".join(sorted({words(name) for name in NAMES_IN_CODE}))
 
 
 def found(pattern: str) -> Iterator[str]:
@@ -88,6 +106,18 @@ def found(pattern: str) -> Iterator[str]:
 def test_a_phrase_of_the_old_dialect_does_not_occur(phrase: str):
     spaced = phrase.replace(" ", r"\s+(?:#\s+)?")
     assert list(found(rf"(?i)\b(?:{spaced})\b")) == [], f"write {PHRASES[phrase]!r}"
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_a_phrase_of_the_old_dialect_is_in_no_name(phrase: str):
+    inside = rf"(?m)^.*\b(?:{phrase})\b.*$"
+    assert re.findall(inside, WORDS_IN_CODE) == [], f"write {PHRASES[phrase]!r}"
+
+
+def test_names_are_taken_apart():
+    assert words("test_a_video_goes_on") == "test a video goes on"
+    assert words("goOn") == "go on"
+    assert words("_told") == "told"
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -105,7 +105,7 @@ def test_a_step_begins_at_the_frame_that_its_stream_says(streams: Mapping[str, V
         assert starts[0] == stream.sampled_from
 
 
-def test_a_change_without_effect_is_refused_and_a_late_one_is_told(per_frame: VideoModel):
+def test_a_change_without_effect_is_refused_and_a_late_one_is_reported(per_frame: VideoModel):
     video = sampled(per_frame, Autoregressive())  # clips begin at frames 0, 8, 14, 20
     one, two, text = label_signal([1]), label_signal([2]), text_signal(torch.zeros(1, 3, 4))
     check_effects(video, 20, {8: one, 14: two})

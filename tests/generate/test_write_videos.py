@@ -98,7 +98,7 @@ def test_a_video_of_a_batch_is_the_one_that_is_made_alone(video: LongVideo, job)
     assert not np.array_equal(together[0], together[1])
 
 
-def test_a_stream_goes_on_from_the_state_of_any_part(video: LongVideo, job):
+def test_a_stream_continues_from_the_state_of_any_part(video: LongVideo, job):
     request = job().request
     parts = list(video(request, 40))
     rest = list(video(request, 40, parts[1].state))
@@ -108,7 +108,7 @@ def test_a_stream_goes_on_from_the_state_of_any_part(video: LongVideo, job):
 
 
 @pytest.mark.parametrize("stopped_at", [1, 25, 40])
-def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
+def test_a_stopped_job_continues_as_if_it_had_not_been_stopped(
     video: LongVideo, job, tmp_path: Path, stopped_at: int
 ):
     wanted = job(frames=48, seeds=(3, 4))
@@ -128,7 +128,7 @@ def test_a_stopped_job_goes_on_as_if_it_had_not_been_stopped(
 @pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
 @pytest.mark.parametrize("stopped_after", [0, 1, 2])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_job_that_was_stopped_while_joining_goes_on(
+def test_a_job_that_was_stopped_while_joining_continues(
     video: LongVideo, job, tmp_path: Path, monkeypatch, stopped_after: int, overwrite: bool
 ):
     wanted = job(seeds=(3, 4))
@@ -260,7 +260,7 @@ def test_a_stream_does_not_continue_from_half_a_state(video: LongVideo, job):
 
 
 @pytest.mark.parametrize("model", ["tiny_model"], indirect=True)
-def test_an_existing_video_is_kept_unless_told_otherwise(video: LongVideo, job):
+def test_an_existing_video_is_kept_unless_asked_otherwise(video: LongVideo, job):
     write_videos(video, job())
     before = job().paths[0].read_bytes()
     with pytest.raises(

@@ -213,7 +213,7 @@ def test_the_released_model_has_exactly_our_weights():
     assert sum(value.numel() for value in state.values()) == 62_064_399
 
 
-def test_official_constants_are_computed_anew(golden):
+def test_official_constants_are_computed_again(golden):
     case = golden("pvdm/ae_t16_r32")
     for name, value in official_layout.constants(config_of(case)).items():
         torch.testing.assert_close(value, case[f"sd.{name}"], atol=0, rtol=1e-6)

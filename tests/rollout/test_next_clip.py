@@ -93,7 +93,7 @@ def test_the_first_clip_comes_after_nothing_or_after_a_clip_that_is_given():
     assert torch.equal(after, there["first"](given.signals, [derive(5, "clip", 0)]).z)
 
 
-def test_a_stopped_rollout_goes_on_bit_for_bit():
+def test_a_stopped_rollout_continues_bit_for_bit():
     there, request = draws(ClassifierFree(scale=1.5)), Request(seeds=(5, 6))
     whole = list(islice(NextClip()(there, request), 3))
     rest = islice(NextClip()(there, request, whole[0].state), 2)

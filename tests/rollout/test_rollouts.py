@@ -67,7 +67,7 @@ def test_pairs_filled_in_one_batch_equal_pairs_filled_one_by_one(draws: Samplers
 
 
 @pytest.mark.parametrize("rollout", ROLLOUTS, ids=repr)
-def test_a_stopped_rollout_goes_on_bit_for_bit(draws: Samplers, rollout: Rollout):
+def test_a_stopped_rollout_continues_bit_for_bit(draws: Samplers, rollout: Rollout):
     whole = list(islice(rollout(draws, request([5, 6])), 3))
     rest = islice(rollout(draws, request([5, 6]), whole[0].state), 2)
     for chunk, expected in zip(rest, whole[1:], strict=True):

@@ -272,7 +272,7 @@ def test_a_clip_is_seen_from_inside(tab: Tab, clip: Path):
     assert page.locator("#panel-inside img[alt^=Latent]").count() == 3
 
 
-def test_an_upload_that_is_no_video_is_refused_in_words(tab: Tab):
+def test_an_upload_that_is_not_a_video_is_refused_in_words(tab: Tab):
     page = tab.open("inside")
     page.set_input_files("#panel-inside input[type=file]", Path(__file__))
     page.locator("#panel-inside .hint.bad").wait_for()

@@ -123,7 +123,7 @@ def test_there_must_be_weights_to_freeze_and_weights_to_train(
         train(changes(run, "init_from=null"), tmp_path / "run")
 
 
-def test_layers_for_text_go_on_from_those_given_or_start_at_random(
+def test_layers_for_text_continue_from_those_given_or_start_at_random(
     runs: tuple[Path, DiffusionRun], tmp_path: Path
 ):
     _, run = runs

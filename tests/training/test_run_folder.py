@@ -183,7 +183,7 @@ def test_copied_data_is_the_same_data(again, begun: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("change", ["new", "gone", "other"])
-def test_data_that_changed_is_told(begun: Path, tmp_path: Path, change: str):
+def test_data_that_changed_is_reported(begun: Path, tmp_path: Path, change: str):
     shutil.copytree(begun / "videos", tmp_path / "videos")
     run = changed(begun_runs(begun)["autoencoder"], f"data.path={tmp_path}/videos")
     train(run, tmp_path / "run")
@@ -194,7 +194,7 @@ def test_data_that_changed_is_told(begun: Path, tmp_path: Path, change: str):
         train(changed(run, "training.steps=2"), tmp_path / "run")
 
 
-def test_a_model_that_changed_is_told(begun: Path, tmp_path: Path, tiny_model: VideoModel):
+def test_a_model_that_changed_is_reported(begun: Path, tmp_path: Path, tiny_model: VideoModel):
     shutil.copytree(begun / "model", tmp_path / "model")
     run = changed(begun_runs(begun)["denoiser"], f"model={tmp_path}/model")
     train(run, tmp_path / "run")
@@ -226,7 +226,7 @@ def test_old_checkpoints_that_a_kill_has_left_are_removed(tmp_path: Path):
     assert [*tmp_path.glob("*step_*")] == [newest]
 
 
-def test_a_fork_goes_on_from_the_last_checkpoint_and_leaves_the_run_as_it_is(tmp_path: Path):
+def test_a_fork_continues_from_the_last_checkpoint_and_leaves_the_run_as_it_is(tmp_path: Path):
     run, old, new = (
         autoencoder_run(steps=3, save_every=2, keep=1),
         tmp_path / "old",
@@ -398,7 +398,7 @@ def test_a_forged_state_is_refused_in_a_sentence(tmp_path: Path, forged: dict[st
 
 
 @pytest.mark.parametrize("state", ["[]", "{}", "[" * 10**5, '"', "\x00"])
-def test_a_state_that_is_no_state_is_refused(tmp_path: Path, state: str):
+def test_a_state_that_is_not_a_state_is_refused(tmp_path: Path, state: str):
     run = autoencoder_run(steps=1)
     train(run, tmp_path)
     (tmp_path / "step_00000001" / "state.json").write_text(state)
@@ -521,7 +521,9 @@ def test_a_signal_saves_and_exports_the_run(
     assert VideoModel.from_pretrained(folder).autoencoder
 
 
-def test_another_number_of_classes_is_told_before_anything_is_encoded(begun: Path, tmp_path: Path):
+def test_another_number_of_classes_is_reported_before_anything_is_encoded(
+    begun: Path, tmp_path: Path
+):
     run = begun_runs(begun)["denoiser"]
     said = "denoiser.num_classes=2, but the data has 24 classes; set it to 24"
     with pytest.raises(ConfigError, match=said):

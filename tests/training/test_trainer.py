@@ -190,7 +190,7 @@ def test_a_run_whose_footage_goes_away_saves_itself_and_continues(tmp_path: Path
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
 
 
-def test_a_signal_in_the_last_step_is_told_after_the_model_is_written(tmp_path: Path):
+def test_a_signal_in_the_last_step_is_reported_after_the_model_is_written(tmp_path: Path):
     with pytest.raises(Interrupted, match="stopped at step 1; saved in"):
         train(autoencoder_run(steps=1), tmp_path, training=asks_at(1, signal.SIGTERM))
     assert VideoModel.from_pretrained(tmp_path).autoencoder

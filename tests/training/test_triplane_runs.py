@@ -71,9 +71,9 @@ def batches(folder: Path, clips: int, share: float) -> LatentBatches:
 def test_the_clip_before_is_the_one_before_or_zeros(tmp_path: Path) -> None:
     batch = batches(tmp_path / "cache", clips=3, share=0.5)(range(400))
     clip, before = batch.z[:, 0, 0].round(), batch.signals["previous"].value[:, 0, 0].round()
-    goes_on = before != 0
-    assert torch.equal(clip[goes_on], before[goes_on] + 1)
-    assert goes_on.float().mean().item() == pytest.approx(0.5, abs=0.08)
+    continues = before != 0
+    assert torch.equal(clip[continues], before[continues] + 1)
+    assert continues.float().mean().item() == pytest.approx(0.5, abs=0.08)
 
 
 def test_every_clip_is_trained_on_alone_and_every_pair_together(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_sample_does_not_depend_on_its_batch(tmp_path: Path) -> None:
     assert torch.equal(whole.noise[4:5], alone.noise)
 
 
-def test_one_cached_clip_cannot_go_on_from_another(tmp_path: Path) -> None:
+def test_one_cached_clip_cannot_continue_another(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs a second one after it; cache videos of 8 frames"):
         batches(tmp_path / "cache", clips=1, share=0.5)
 

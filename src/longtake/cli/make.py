@@ -100,12 +100,12 @@ def carry_out(run: "AnyRun", folder: Path, ranks: "Ranks", **start: Any) -> None
     from longtake import run_folder
     from longtake.cli.progress import training
 
-    with _told_when_interrupted(), training(shown=ranks.main) as callbacks:
+    with _reported_when_interrupted(), training(shown=ranks.main) as callbacks:
         run_folder.start(run, folder, ranks, callbacks, **start)
 
 
 @contextmanager
-def _told_when_interrupted() -> Generator[None]:
+def _reported_when_interrupted() -> Generator[None]:
     """Print where an interrupted training stopped, and exit with its signal's code."""
     from longtake.training.trainer import Interrupted
 
@@ -154,7 +154,7 @@ def train(
         training=progress.training,
         bar=lambda title, unit: progress.frames(title, unit=f" {unit}"),
     )
-    with _told_when_interrupted(), join() as ranks:
+    with _reported_when_interrupted(), join() as ranks:
         made = train_in_stages(
             footage, out, ranks=ranks, output=output, asked=asked, overrides=overrides or []
         )

@@ -41,13 +41,13 @@ class ForwardVideos(View):
             self._video, self._first = index, start_frame
             self._stream = self.source.frames_from(index, start_frame)
         with suppress(VideoError):
-            self._go_on(start_frame, span)
+            self._advance(start_frame, span)
         if len(self._frames) >= span:
             return np.stack([*islice(self._frames, 0, span, stride)])
         self._video = -1
         return self.source.read(index, start_frame, count, stride)
 
-    def _go_on(self, start_frame: int, span: int) -> None:
+    def _advance(self, start_frame: int, span: int) -> None:
         """Drop kept frames before ``start_frame``, and read on until ``span`` frames are kept."""
         while self._first < start_frame and self._frames:
             self._frames.popleft()

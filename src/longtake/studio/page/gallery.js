@@ -200,7 +200,7 @@ function details(job) {
   const button = (name, text, work) =>
     el(`button${name}`, { type: "button", onclick: () => (dialog.close(), work()) }, text);
   const goes =
-    job.status === "stopped" && button(".primary", "Continue", () => act(() => api.goOn(job.id)));
+    job.status === "stopped" && button(".primary", "Continue", () => act(() => api.resume(job.id)));
   const stops = active(job) && button("", "Stop", () => act(() => api.stop(job.id)));
   const again =
     ["make", "live"].includes(job.kind) &&

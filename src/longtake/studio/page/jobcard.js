@@ -199,7 +199,7 @@ function actions(job, onSettings) {
   }
   const found = video(job);
   const more =
-    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.goOn(job.id)), "play");
+    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play");
   const extend =
     job.status === "done" &&
     found &&
@@ -208,7 +208,7 @@ function actions(job, onSettings) {
     button(
       "",
       `Extend by ${MORE_FRAMES} frames`,
-      () => attempt(() => api.goOn(job.id, job.frames_done + MORE_FRAMES)),
+      () => attempt(() => api.resume(job.id, job.frames_done + MORE_FRAMES)),
       "plus",
     );
   const load =
@@ -221,7 +221,7 @@ function actions(job, onSettings) {
   return el("div.row.wrap", {}, ...[more, extend, load, again, erase].filter(Boolean));
 }
 
-// Draws a list of cards and keeps those that did not change, so that their players play on.
+// Shows a list of cards and keeps those that did not change, so that their players play on.
 export function cards(node, jobs, make) {
   const before = new Map([...node.children].map((child) => [child.jobId, child]));
   const now = jobs.map((job) => {

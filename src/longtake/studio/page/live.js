@@ -241,14 +241,14 @@ const play = () =>
 
 const stop = () => act(async () => attach(await api.stop(job.id)));
 
-const goOn = () =>
+const resume = () =>
   act(async () => {
     failed = null;
-    const next = await api.goOn(job.id);
+    const next = await api.resume(job.id);
     attach(next.id ? next : await api.job(job.id), true);
   });
 
-// Puts a job on the stage; `again` connects anew to the same one.
+// Puts a job on the stage; `again` connects again to the same one.
 function attach(next, again = false) {
   const other = job?.id !== next.id;
   job = next;
@@ -377,7 +377,7 @@ function buttons() {
     return [el("button.primary", { type: "button", onclick: stop, disabled: busy }, icon("stop"), "Stop")];
   const more =
     job.status === "stopped" &&
-    el("button.primary", { type: "button", onclick: goOn, disabled: busy }, icon("play"), "Continue");
+    el("button.primary", { type: "button", onclick: resume, disabled: busy }, icon("play"), "Continue");
   return [
     more,
     el(

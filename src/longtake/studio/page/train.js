@@ -140,7 +140,7 @@ function run(job) {
   const actions = [
     active(job) && button("", "Stop and keep", () => attempt(() => api.stop(job.id)), "stop"),
     ["stopped", "failed"].includes(job.status) &&
-      button(".primary", "Continue", () => attempt(() => api.goOn(job.id)), "play"),
+      button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play"),
     trained &&
       button(".primary", "Play its model", () => goTo("live", { settings: { model: trained.name } }), "play"),
     !active(job) &&

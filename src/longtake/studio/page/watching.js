@@ -1,4 +1,4 @@
-// Small players of videos that are being made in the queue, one a job, kept while cards are redrawn.
+// Small players of videos that are being made in the queue, one a job, kept while cards are drawn again.
 import { el } from "./dom.js";
 import { FramePlayer, FrameStream } from "./player.js";
 import { store } from "./store.js";
