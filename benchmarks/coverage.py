@@ -6,8 +6,10 @@ First table: features are drawn from normal distributions whose FVD is known. Th
 like those of I3D features of sky clips (trace 286, effective dimension 3.6). For each case, many
 pairs of sets are drawn. The mean of FVD over these sets is what its interval is of; the FVD of the
 distributions is what the limit's interval is of. With 100 trials a coverage of 0.95 is known to
-0.02. Second table: intervals of means and shares (`longtake evaluate`) and of `longtake drift`.
-What the JSON file holds already is not computed again, so a stopped run continues.
+0.02. Second table: intervals of means and shares (`longtake evaluate`) and of `longtake drift`; of
+several clips of a video, and of the mean of several draws (`longtake evaluate`); of differences
+between models or trainings (``few_steps.py``, ``sampler_sweep.py``, ``objectives.py``). What the
+JSON file holds already is not computed again, so a stopped run continues.
 """
 
 import argparse
@@ -15,10 +17,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from few_steps import CLIPS_PER_VIDEO, difference
+from seeds import interval as over_seeds
 from torch import Tensor
 
 from longtake.checkpoint import write_text
@@ -26,13 +32,17 @@ from longtake.drift.curves import feature_curve
 from longtake.drift.seams import seam_score
 from longtake.drift.trends import trend
 from longtake.evaluation.result import Score
-from longtake.metrics.uncertainty import Interval, fvd_interval, fvd_limit, kvd_interval
+from longtake.metrics.frechet import fvd
+from longtake.metrics.uncertainty import NORMAL_95, Interval, fvd_interval, fvd_limit, kvd_interval
 
 TRACE, POWER = 286.0, 1.7
 WIDTH = 120  # directions with any variance
 REDRAWS = 50
 TRIALS: Mapping[int, int] = {64: 100, 128: 50, 256: 50}
 """Number of pairs of sets that are drawn, by number of clips."""
+DRAWS = 10  # of real clips, as in the protocol lvdm-10x2048
+VIDEOS, VIDEO_WIDTH = 64, 60  # of rows of several clips of a video
+VIDEO_TRIALS = 100
 CHEAP_TRIALS = 2000  # of intervals that take no bootstrap of features
 
 
@@ -47,6 +57,15 @@ class Features:
     def draw(self, clips: int) -> Tensor:
         shape = (clips, len(self.std))
         return torch.randn(shape, generator=self.random, dtype=torch.float64) * self.std
+
+    def of_videos(self, videos: int, each: int, shared: float) -> Tensor:
+        """Features of ``each`` clips of each video, video by video.
+
+        ``shared`` is the share of their variance that is between videos: the correlation of two
+        clips of one video.
+        """
+        whole = self.draw(videos).repeat_interleave(each, 0)
+        return shared**0.5 * whole + (1 - shared) ** 0.5 * self.draw(videos * each)
 
 
 def cases(std: Tensor) -> Mapping[str, tuple[Callable[[Tensor], Tensor], float]]:
@@ -178,6 +197,20 @@ def _seams() -> Iterator[tuple[str, str, str, Draw]]:
         yield "ratio of jumps at seams", "log-normal jumps", f"{borders} borders", draw
 
 
+def _seed_differences() -> Iterator[tuple[str, str, str, Draw]]:
+    for case in ("normal", "exponential"):
+        for seeds in (3, 5):
+
+            def draw(random: np.random.Generator, case: str = case, seeds: int = seeds):
+                values = random.normal(100, 10, seeds)
+                if case == "exponential":
+                    values = random.exponential(100, seeds)
+                found = over_seeds(values.tolist())
+                return found["low"], found["high"], 100.0
+
+            yield "difference over seeds (`objectives.py`)", case, f"{seeds} seeds", draw
+
+
 def _ar1(random: np.random.Generator, memory: float, frames: int) -> np.ndarray:
     """Noise each of whose values is ``memory`` times the one before it plus white noise."""
     values = random.normal(size=frames)
@@ -201,6 +234,80 @@ def _curve_row(videos: int, trials: int) -> dict:
         "trials": trials,
         "holds": row(found, None)["holds_mean"],
     }
+
+
+def seed_rows(trials: int) -> list[dict]:
+    """A row for each case of the interval of a difference over seeds."""
+    return [_held(*kind, draw, trials) for *kind, draw in _seed_differences()]
+
+
+def video_rows(videos: int, trials: int, width: int) -> list[dict]:
+    """Rows of intervals of several clips of a video, of means of draws, and of differences."""
+    features = Features(width, 2)
+    found: dict[tuple[str, str, str], list[Interval]] = {}
+    for trial in range(trials):
+        for key, interval in (
+            *_of_several_clips(features, videos, trial),
+            *_of_draws(features, videos, trial),
+            *_of_differences(features, videos),
+        ):
+            found.setdefault(key, []).append(interval)
+    names = ("interval", "case", "n")
+    return [
+        dict(zip(names, key, strict=True))
+        | {"trials": trials, "holds": row(each, None)["holds_mean"]}
+        for key, each in found.items()
+    ]
+
+
+Sampled = Iterator[tuple[tuple[str, str, str], Interval]]
+"""Interval, case and number of clips of rows, each with one sampled interval."""
+
+
+def _of_several_clips(features: Features, videos: int, seed: int) -> Sampled:
+    """Intervals of FVD and KVD that know which clips are of one video, and that do not."""
+    clips = videos * CLIPS_PER_VIDEO
+    owners = torch.arange(videos).repeat_interleave(CLIPS_PER_VIDEO).tolist()
+    n = f"{CLIPS_PER_VIDEO} clips of each of {videos} videos"
+    for shared in (0.5, 0.9):
+        x = features.draw(clips)
+        y = features.of_videos(videos, CLIPS_PER_VIDEO, shared) + 0.5 * features.std
+        for metric, interval in (("FVD", fvd_interval), ("KVD", kvd_interval)):
+            ways = {"by videos": owners, "as if each clip was of another video": None}
+            for way, of in ways.items():
+                case = f"clips of a video correlate by {shared}"
+                found = interval(x, y, generated_videos=of, redraws=REDRAWS, seed=seed)
+                yield (f"{metric}, {way}", case, n), found
+
+
+def _of_draws(features: Features, videos: int, seed: int) -> Sampled:
+    """Mean FVD of ten draws of real clips, with the standard error of the first draw."""
+    for times in (1, 4):
+        whole = features.draw(times * videos)
+        y = features.draw(videos) + 0.5 * features.std
+        draws = []
+        for _ in range(DRAWS):
+            chosen = torch.randperm(len(whole), generator=features.random)[:videos]
+            draws.append(0.7**0.5 * whole[chosen] + 0.3**0.5 * features.draw(videos))
+        first = fvd_interval(draws[0], y, redraws=REDRAWS, seed=seed)
+        mean = sum(fvd(x, y) for x in draws) / DRAWS
+        case = f"of {times * videos} videos"
+        n = f"{videos} clips a draw"
+        yield (f"FVD, mean of {DRAWS} draws", case, n), replace(first, value=mean)
+
+
+def _of_differences(features: Features, videos: int) -> Sampled:
+    """FVD of one model less that of another, whose videos of one seed are alike."""
+    how: Any = (videos, CLIPS_PER_VIDEO, 0.7)
+    x, teacher = features.draw(videos * CLIPS_PER_VIDEO), features.of_videos(*how)
+    alike = {"equal models": 0.0, "one is off by 0.5 sd": 0.5}
+    for case, off in alike.items():
+        y, z = (teacher + 0.3 * features.of_videos(*how) for _ in range(2))
+        found = difference(x, y + off * features.std, z)
+        error = (found["high"] - found["low"]) / (2 * NORMAL_95)
+        n = f"{CLIPS_PER_VIDEO} clips of each of {videos} videos"
+        interval = Interval(value=found["value"], standard_error=error)
+        yield ("difference of FVD (`few_steps.py`, `sampler_sweep.py`)", case, n), interval
 
 
 def show(rows: Sequence[Mapping]) -> None:
@@ -232,22 +339,28 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     path = parser.parse_args().json
     stored = json.loads(path.read_text()) if path and path.exists() else {}
-    rows, others = stored.get("rows", []), stored.get("others", [])
+    rows, _ = stored.pop("rows", []), stored.pop("torch", None)
 
     def put() -> None:
         if path:
-            found = {"torch": torch.__version__, "rows": rows, "others": others}
+            found = {"torch": torch.__version__, "rows": rows, **stored}
             write_text(path, json.dumps(found, indent=1) + "\n")
 
     for n, trials in TRIALS.items():
         if n not in {row["n"] for row in rows}:
             rows += measure(n, trials, WIDTH, REDRAWS)
             put()
-    if not others:
-        others += other_rows(CHEAP_TRIALS)
-        put()
+    parts: Mapping[str, Callable[[], list[dict]]] = {
+        "others": lambda: other_rows(CHEAP_TRIALS),
+        "of_videos": lambda: video_rows(VIDEOS, VIDEO_TRIALS, VIDEO_WIDTH),
+        "of_seeds": lambda: seed_rows(CHEAP_TRIALS),
+    }
+    for name, make in parts.items():
+        if name not in stored:
+            stored[name] = make()
+            put()
     show(rows)
-    show_others(others)
+    show_others([row for name in parts for row in stored[name]])
     print(f"{time.process_time():.0f} CPU seconds")
 
 

@@ -23,6 +23,7 @@ from few_steps import (
     clip_features,
     kept,
     made,
+    owners,
     smoothness,
     stated,
     world,
@@ -69,7 +70,10 @@ def main() -> None:
     result["rows"] = {"real": smoothness(real)}
     for name, videos in rows.items():
         found = clip_features(videos, CLIPS_PER_VIDEO)
-        intervals = {"fvd": fvd_interval(reference, found), "kvd": kvd_interval(reference, found)}
+        intervals = {
+            name: interval(reference, found, generated_videos=owners(found))
+            for name, interval in (("fvd", fvd_interval), ("kvd", kvd_interval))
+        }
         scores = {key: stated(interval) for key, interval in intervals.items()}
         result["rows"][name] = {**smoothness(videos), **scores}
         print(name, result["rows"][name], flush=True)

@@ -8,7 +8,10 @@ Each stage is timed alone: reading on one thread, treatment (resize to 224), I3D
 distance. "all" is what users get: several threads read ahead of the network. "plain" is the same
 written as in the PyTorch ports that papers used (``plain.i3d``), its network's features compared
 with ours before it is timed; both sides take turns. I3D's weights are drawn, since times do not
-depend on them. ``--memory 16 128`` prints the process's peak memory after as many clips instead.
+depend on them. ``--memory 16 128`` prints the process's peak memory after as many clips instead;
+with ``--random-features`` after whole evaluations, both sides and their intervals, by a small
+network with as many features as I3D and clips of 64 x 64 pixels, so that thousands of clips take a
+minute.
 """
 
 import argparse
@@ -20,7 +23,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +37,9 @@ from longtake.data.folders import VideoFolder
 from longtake.data.source import ClipPosition, VideoSource
 from longtake.data.synthetic import SkyWorld
 from longtake.distributed import Ranks
+from longtake.evaluation.evaluate import evaluate
 from longtake.evaluation.extraction import FeatureCache, FeatureNetwork, FeatureRequest, extract
+from longtake.evaluation.feature_sets import EvaluationSettings
 from longtake.evaluation.protocols import Protocol, protocol
 from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.i3d import I3D, I3DConfig
@@ -42,6 +47,7 @@ from longtake.metrics.frechet import frechet_distance, gaussian
 from longtake.video import VideoWriter
 
 FRAMES, VIDEO_FRAMES = 16, 32
+I3D_FEATURES = 400
 
 CLOCKS: dict[str, Callable[[], float]] = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -52,13 +58,14 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     device = torch.device(args.device)
-    networks = Networks(device)
-    bench = Bench(networks, device, CLOCKS[args.clock], args.rounds)
+    bench = Bench(device, CLOCKS[args.clock], args.rounds)
     rows = []
     for size in args.size:
         with tempfile.TemporaryDirectory() as folder:
             write_videos(Path(folder), size, args.videos)
-            if args.memory:
+            if args.memory and args.random_features:
+                rows += [memory_of_whole(Path(folder), size, clips) for clips in args.memory]
+            elif args.memory:
                 rows += [bench.memory(Path(folder), size, clips) for clips in args.memory]
             else:
                 rows += list(bench.rows(Path(folder), size, args.clips, args.batch))
@@ -84,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=int, default=8, help="files that clips are cut from")
     parser.add_argument("--rounds", type=int, default=3, help="the median counts")
     parser.add_argument("--memory", type=int, nargs="+", help="peak memory after these clips")
+    parser.add_argument("--random-features", action="store_true", help="with --memory: no I3D")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 leaves its own number")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: of a busy machine")
@@ -139,10 +147,13 @@ def drawn_weights(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
 class Bench:
     """Times stages; every number is the median of some rounds."""
 
-    def __init__(
-        self, networks: Networks, device: torch.device, clock: Callable[[], float], rounds: int
-    ) -> None:
-        self.networks, self.device, self.clock, self.rounds = networks, device, clock, rounds
+    def __init__(self, device: torch.device, clock: Callable[[], float], rounds: int) -> None:
+        self.device, self.clock, self.rounds = device, clock, rounds
+
+    @cached_property
+    def networks(self) -> Networks:
+        """The networks, unless none is timed."""
+        return Networks(self.device)
 
     def rows(
         self, folder: Path, size: int, clips: int, batches: Sequence[int]
@@ -185,8 +196,7 @@ class Bench:
         """The process's peak memory after the features of some clips."""
         source, chosen, positions = clips_of(folder, clips)
         self._all(self.networks.ours[""], source, chosen, positions, 1)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return {"size": size, "stage": "all", "clips": clips, "peak_mb": round(peak)}
+        return {"size": size, "stage": "all", "clips": clips, "peak_mb": peak_mb()}
 
     def _treat(self, clips: Iterable[np.ndarray], chosen: Protocol) -> None:
         for clip in clips:
@@ -256,6 +266,22 @@ class Bench:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+
+def memory_of_whole(folder: Path, size: int, clips: int) -> dict[str, Any]:
+    """The process's peak memory after FVD and KVD of some clips, with random features."""
+    changes = [f"clips_per_video={clips}", "treatment.size=64"]
+    changes.append(f"network={{kind: random_features, width: {I3D_FEATURES}}}")
+    chosen = protocol("longtake", changes, n=clips)
+    source = VideoFolder(path=folder, plan=ClipPlan(frames=1))
+    evaluate(source, source, chosen, ["fvd", "kvd"], EvaluationSettings(floor=False))
+    stage = "whole evaluation, random features"
+    return {"size": size, "stage": stage, "clips": clips, "peak_mb": peak_mb()}
+
+
+def peak_mb() -> int:
+    """Peak memory of this process so far, MB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def clips_of(folder: Path, clips: int) -> tuple[VideoFolder, Protocol, Sequence[ClipPosition]]:

@@ -63,8 +63,8 @@ def main() -> None:
     real = kept(chosen, model, "world", lambda: world_videos(model, chosen, clips), 1)
     rows["world"] = smoothness(world_videos(model, chosen, chosen.videos))
     for side, found in features.items():
-        rows[side] |= {"fvd": stated(fvd_interval(real, found))}
-        rows[side] |= {"kvd": stated(kvd_interval(real, found))}
+        rows[side] |= {"fvd": stated(fvd_interval(real, found, generated_videos=owners(found)))}
+        rows[side] |= {"kvd": stated(kvd_interval(real, found, generated_videos=owners(found)))}
     if chosen.only is None:
         result["fvd_difference"] = difference(real, features["students"], features["teacher"])
     result["rows"] = rows
@@ -142,6 +142,11 @@ def clip_features(videos: np.ndarray, per_video: int) -> Tensor:
         treated = torch.stack([network.treat(clip) for clip in part])
         found.append(network.network(treated).float())
     return torch.cat(found)
+
+
+def owners(features: Tensor) -> Sequence[int]:
+    """Video of each clip, as ``clip_features`` orders them."""
+    return [clip // CLIPS_PER_VIDEO for clip in range(len(features))]
 
 
 def stated(interval: Any) -> Mapping[str, float]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from few_steps import CLIPS_PER_VIDEO, difference, kept, smoothness, stated, world_videos
+from few_steps import CLIPS_PER_VIDEO, difference, kept, owners, smoothness, stated, world_videos
 
 from longtake.backends import OpenVINO
 from longtake.generate import LongVideo
@@ -130,8 +130,12 @@ def add_fvd(
                 for seed, x in enumerate(frames)
             ]
         )
-        rows[name] |= {"fvd": stated(fvd_interval(real, features))}
-        rows[name] |= {"kvd": stated(kvd_interval(real, features))}
+        rows[name] |= {
+            "fvd": stated(fvd_interval(real, features, generated_videos=owners(features)))
+        }
+        rows[name] |= {
+            "kvd": stated(kvd_interval(real, features, generated_videos=owners(features)))
+        }
         if first is None:
             first = features
         else:

@@ -25,6 +25,7 @@ from longtake.evaluation.selection import choose_clips, usable_videos
 from longtake.features.c3d import C3D, C3DConfig
 from longtake.metrics.frechet import fvd
 from longtake.metrics.kernel import kvd
+from longtake.metrics.uncertainty import fvd_interval, kvd_interval
 
 SMALL = ["frames=4", "treatment.size=16", "network.width=8"]
 TRIAL = protocol("trial", SMALL, n=6)
@@ -102,6 +103,33 @@ def test_several_draws_of_the_real_side_give_mean_and_deviation():
     )
 
 
+def test_clips_of_one_video_are_not_counted_as_independent(tmp_path: Path):
+    of = protocol("trial", [*SMALL, "clips_per_video=4"], n=24)
+    few, one = array(tmp_path / "few.npy", 6, 20), array(tmp_path / "one.npy", 1, 20)
+    sets = FeatureSets(few, few, of, Settings(floor=False))
+    videos = sets.videos("generated")
+    assert sorted(videos) == sorted(4 * list(range(6)))
+    x, y = sets.real(), sets.generated()
+    found = evaluate(few, few, of, BOTH, Settings(floor=False)).scores
+    how = {"real_videos": sets.videos("real"), "generated_videos": videos}
+    assert found[FD].deviation == fvd_interval(x, y, **how).standard_error
+    assert found[KD].deviation == kvd_interval(x, y, **how).standard_error
+    found = evaluate(
+        few, one, protocol("trial", [*SMALL, "clips_per_video=4"], n=4), BOTH, Settings()
+    )
+    for name in (FD, KD):
+        assert found.scores[name].low is None
+        assert found.scores[name].detectable is None
+
+
+def test_a_mirror_image_counts_as_its_video(tmp_path: Path):
+    of = protocol("trial", [*SMALL, "mirror=true"], n=12)
+    side = array(tmp_path / "a.npy")
+    sets = FeatureSets(side, array(tmp_path / "b.npy", 12), of, Settings())
+    assert sorted(sets.videos("real")) == sorted(2 * list(range(6)))
+    assert sorted(sets.videos("generated")) == list(range(12))
+
+
 def test_without_enough_real_videos_the_missing_floor_is_explained(tmp_path: Path):
     side = array(tmp_path / "a.npy", number=11)
     score = evaluate(side, side, TRIAL, ["fvd"], Settings()).scores[FD]
@@ -149,7 +177,7 @@ def before_work(**settings: Any) -> Settings:
     return Settings(report=report, **settings)
 
 
-def test_a_limit_needs_many_clips():
+def test_a_limit_needs_many_clips_of_several_videos(tmp_path: Path):
     with pytest.raises(ValueError, match="set n of at least 64, got 6"):
         evaluate(world(), world("train"), TRIAL, ["kvd", "fvd"], before_work(limit=True))
     many = protocol("trial", ["frames=1", "treatment.size=8", "network.width=2"], n=64)
@@ -157,6 +185,10 @@ def test_a_limit_needs_many_clips():
     assert score.limit is not None
     assert score.limit_low is not None
     assert score.limit_low < score.limit < score.value
+    two = array(tmp_path / "two.npy", 2, 32)
+    of = many.model_copy(update={"clips_per_video": 32})
+    with pytest.raises(ValueError, match="at least 4 real and 4 generated videos, got 2"):
+        evaluate(world(), two, of, ["fvd"], before_work(limit=True))
 
 
 def test_a_score_says_what_its_interval_is_of(result: Result):

@@ -155,6 +155,7 @@ def test_the_whole_path_runs_on_tiny_networks(name: str, no_weights: None):
     code, output = reproduce(name, "--tiny")
     assert code == 0
     assert "all numbers are meaningless" in output
+    assert "tiny trial, after ±: standard error" in output
     found = outcome(f"reproduced/{name}-tiny")
     assert found.tiny
     assert found.untrained

@@ -161,3 +161,50 @@ def test_the_interval_of_a_share_is_scipys(successes: int, trials: int) -> None:
     found = wilson_interval(successes / trials, trials)
     assert found == pytest.approx((expected.low, expected.high), abs=1e-4)
     assert 0.0 <= found[0] <= successes / trials <= found[1] <= 1.0
+
+
+ALIKE = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+
+
+def test_clips_of_one_video_have_one_weight():
+    weights = bootstrap_weights(12, "real", videos=ALIKE, redraws=5)
+    assert weights.sum(1) == pytest.approx(torch.ones(5))
+    assert torch.equal(weights[:, ::3], weights[:, 1::3])
+    assert not torch.equal(weights[:, 0], weights[:, 3])
+    names = [7 * video + 1 for video in ALIKE]
+    assert torch.equal(weights, bootstrap_weights(12, "real", videos=names, redraws=5))
+    with pytest.raises(ValueError, match="one video for each of 5 clips, got 12"):
+        bootstrap_weights(5, "real", videos=ALIKE)
+
+
+def test_clips_of_different_videos_are_as_if_no_videos_were_named():
+    x, y = sides(12, 0)
+    apart = {"real_videos": range(12), "generated_videos": range(40, 52)}
+    for interval in (fvd_interval, kvd_interval, fvd_limit):
+        assert interval(x, y, redraws=5, **apart) == interval(x, y, redraws=5)
+
+
+def test_a_video_that_is_measured_again_adds_no_certainty():
+    """Each clip four times: the standard error is that of the clips once."""
+    x, y = sides(60, 0)
+    again = [clip for clip in range(60) for _ in range(4)]
+    for interval in (fvd_interval, kvd_interval):
+        once = interval(x, y, redraws=500).standard_error
+        named = interval(x, y[again], generated_videos=again, redraws=500).standard_error
+        assert named == pytest.approx(once, rel=0.15)
+        assert interval(x, y[again], redraws=500).standard_error < 0.85 * once
+
+
+def test_halves_of_a_limit_divide_videos_not_their_clips():
+    x, y = sides(120, 0)
+    again = [clip for clip in range(120) for _ in range(3)]
+    limit = fvd_limit(x[again], y[again], real_videos=again, generated_videos=again, redraws=4)
+    assert limit.value == pytest.approx(fvd_limit(x, y, redraws=4).value, rel=0.1)
+    with pytest.raises(ValueError, match="clips of at least 4 videos, got 3"):
+        fvd_limit(x[:9], y, real_videos=ALIKE[:9])
+
+
+def test_of_one_video_the_standard_error_is_unknown():
+    x, y = sides(12, 0)
+    for interval in (fvd_interval, kvd_interval):
+        assert interval(x, y, generated_videos=[3] * 12).standard_error == float("inf")

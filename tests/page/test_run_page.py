@@ -57,6 +57,18 @@ def test_what_is_torn_or_missing_is_left_out(tmp_path: Path):
     assert "step 1" in (tmp_path / "index.html").read_text()
 
 
+def test_charts_of_fvd_name_protocol_and_clips_and_no_others_do(tmp_path: Path):
+    lines = [{"step": n, "loss": 0.5, "fvd": 90.0, "kvd": 2.0, "rfvd": 3.0} for n in range(3)]
+    lines[1]["protocol"] = "longtake, 64 clips, 0a1b"  # pyright: ignore[reportArgumentType]
+    (tmp_path / "log.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_run_page(tmp_path, running=False)
+    page = (tmp_path / "index.html").read_text()
+    assert "FVD of samples; longtake, 64 clips, 0a1b" in page
+    assert "KVD of samples; longtake, 64 clips, 0a1b" in page
+    assert "FVD of reconstructions; longtake, 64 clips, 0a1b" in page
+    assert "training loss;" not in page
+
+
 def test_whatever_a_log_holds_the_page_is_written(tmp_path: Path, tally: Tally):
     draw = random.Random(0)
     whole = {"step": 2, "seconds": 2.5, "loss": 0.5, "samples_per_second": 3.0}

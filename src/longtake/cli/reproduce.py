@@ -111,7 +111,7 @@ def _train(table: "Table", folders: "Folders", ranks: "Ranks") -> None:
 
 def _print(found: "Outcome", out: Path) -> None:
     """Print the table of an outcome, and where its rows come from."""
-    from longtake.cli.tables import number, plain_table, print_table, spread, title
+    from longtake.cli.tables import SPREAD_IS, number, plain_table, print_table, spread, title
     from longtake.features.random_features import RandomFeaturesConfig
 
     print(f"{found.title}\n{found.paper}")
@@ -128,7 +128,8 @@ def _print(found: "Outcome", out: Path) -> None:
     print_table(table)
     warning = UNTRAINED if found.untrained else TINY if found.tiny else ""
     notes = (note for row in found.rows for note in _notes(row))
-    for line in (found.about, warning, *_origins(found), *notes):
+    of_ours = f"{ours}, {SPREAD_IS}" if found.measured else ""
+    for line in (of_ours, found.about, warning, *_origins(found), *notes):
         if line:
             print(line)
     print(f"results in {out / 'table.json'}")

@@ -12,6 +12,9 @@ from longtake.config import plural
 if TYPE_CHECKING:
     from longtake.evaluation.result import Result, Score, SourceRecord
 
+SPREAD_IS = "after ±: standard error; of several draws, and of IS, the standard deviation"
+"""Explains the numbers of ``spread``."""
+
 WIDEST = 10_000
 """Greatest number of columns of a table in a file or pipe."""
 
@@ -69,7 +72,7 @@ def print_comparison(results: Sequence["Result"], names: Sequence[str]) -> None:
     if first.real is not None:
         table.add_row("real against real", first.real.name, *floors.values())
     print_table(table)
-    print("after ±: standard error; of several draws, and of IS, the standard deviation")
+    print(SPREAD_IS)
     _warn_of_random_features(first)
 
 
@@ -124,7 +127,7 @@ def _side(side: "SourceRecord") -> str:
 
 
 def spread(score: "Score | None") -> str:
-    """Format a score with its standard deviation, ``5.1 ± 0.2``; None becomes a dash."""
+    """Format a score, ``5.1 ± 0.2``, whose second number ``SPREAD_IS`` explains; None: a dash."""
     return "-" if score is None else f"{number(score.value)} ± {number(score.deviation)}"
 
 

@@ -32,6 +32,9 @@ POWER_80 = 0.84
 PARTS = 10
 """Number of parts of the clips whose Inception Scores are averaged, as in papers."""
 
+LIMIT_VIDEOS = 4
+"""Least number of videos of each side, half of which ``fvd_limit`` compares."""
+
 LIMIT_CLIPS = 64
 """Least number of clips for which FVD is extrapolated to infinitely many
 (``benchmarks/coverage.py``)."""
@@ -115,7 +118,8 @@ def fvd_score(sets: FeatureSets) -> Score:
     score = _score(sets, partial(fvd, **how), partial(fvd_interval, **how), of=of, least=0.0)
     if not sets.settings.limit:
         return score
-    found = fvd_limit(sets.real(), sets.generated(), **how, seed=sets.settings.seed)
+    how |= {**_videos(sets), "seed": sets.settings.seed}
+    found = fvd_limit(sets.real(), sets.generated(), **how)
     ends = {"limit_low": found.low, "limit_high": found.high}
     return score.model_copy(update={"limit": found.value, **ends})
 
@@ -126,6 +130,12 @@ def _enough_for_a_limit(sets: FeatureSets) -> None:
             f"FVD of infinitely many clips is extrapolated from FVD of n and n / 2 clips, checked "
             f"from n = {LIMIT_CLIPS} on; set n of at least {LIMIT_CLIPS}, got {sets.protocol.n}"
         )
+    fewest = min(len(set(videos)) for videos in _videos(sets).values())
+    if sets.settings.limit and fewest < LIMIT_VIDEOS:
+        raise ValueError(
+            "FVD of infinitely many clips is extrapolated from halves of the videos; give at least "
+            f"{LIMIT_VIDEOS} real and {LIMIT_VIDEOS} generated videos, got {fewest}"
+        )
 
 
 def kvd_score(sets: FeatureSets) -> Score:
@@ -135,8 +145,8 @@ def kvd_score(sets: FeatureSets) -> Score:
     """
     of = f"{sets.protocol.title('kvd')}, which few clips do not bias"
     score = _score(sets, kvd, kvd_interval, of=of)
-    assert score.low is not None
-    assert score.high is not None
+    if score.low is None or score.high is None:
+        return score
     detectable = (NORMAL_95 + POWER_80) * (score.high - score.low) / (2 * NORMAL_95)
     return score.model_copy(update={"detectable": detectable})
 
@@ -184,7 +194,7 @@ def clipsim_score(sets: FeatureSets) -> Score:
     identity = {"clip": weights_hash(model.network)}
     videos = sets.generated(FeatureNetwork(network=model, treat=model.treat, identity=identity))
     values = clipsim(videos, model.texts(sets.captions()))
-    score = Score.mean(values.tolist())
+    score = Score.mean(values.tolist(), videos=sets.videos("generated"))
     return score.model_copy(update={"by": f"clip {identity['clip'][:16]}"})
 
 
@@ -208,16 +218,19 @@ def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
     treat, identity = reader.treat, reader.identity
     clips = sets.generated(FeatureNetwork(network=reader, treat=treat, identity=identity))
     right: dict[str, list[float]] = {name: [] for name in reader.reader.values}
-    for row, caption in zip(clips, captions, strict=True):
+    shown: dict[str, set[int]] = {name: set() for name in right}
+    for row, caption, video in zip(clips, captions, sets.videos("generated"), strict=True):
         said = reader.reader.said(caption)
         for name in said:
             right[name].append(float(reader.agree(name, row, said)))
+            shown[name].add(video)
     asked = {name: rows for name, rows in right.items() if rows}
-    scores = {
-        f"{name} right": Score.share(rows, len(rows), what="clips") for name, rows in asked.items()
+    scores = {  # a trial is a video, as what its clips show goes together
+        f"{name} right": Score.share(rows, len(shown[name]), what="clips")
+        for name, rows in asked.items()
     }
     everything = [value for rows in asked.values() for value in rows]
-    most = max(len(rows) for rows in asked.values())  # as those of one clip go together
+    most = max(len(videos) for videos in shown.values())  # as those of one clip go together
     whole = Score.share(everything, most, what="words and colours that captions say")
     by = f"the measures of {world}"
     return {
@@ -260,16 +273,21 @@ def named(metrics: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def _videos(sets: FeatureSets) -> Mapping[str, Sequence[int]]:
+    """Number of each clip's video, as arguments of the intervals of FVD and KVD."""
+    return {"real_videos": sets.videos("real"), "generated_videos": sets.videos("generated")}
+
+
 def _score(
     sets: FeatureSets,
     distance: Callable[[Tensor, Tensor], float],
-    interval: Callable[[Tensor, Tensor], Interval],
+    interval: Callable[..., Interval],
     *,
     of: str,
     least: float = -math.inf,
 ) -> Score:
     """Mean of a distance over the draws of real clips; interval and floor are of the first draw."""
-    found = interval(sets.real(), sets.generated())
+    found = interval(sets.real(), sets.generated(), **_videos(sets))
     draws = [distance(sets.real(draw), sets.generated()) for draw in range(sets.protocol.draws)]
     values, several = torch.tensor(draws, dtype=torch.float64), len(draws) > 1
     value, held_out = float(values.mean()), sets.held_out()

@@ -83,7 +83,9 @@ class FeatureSets:
     ) -> None:
         self.protocol, self.settings, self.seconds = protocol, settings, 0.0
         self._usable: dict[Side, UsableVideos] = {}
+        self._originals = {"generated": len(generated)}
         if real is not None:
+            self._originals["real"] = len(real)
             real = MirroredVideos(real) if protocol.mirror else real
             self._usable["real"] = usable_videos(real, protocol, "real")
         self._usable["generated"] = usable_videos(generated, protocol, "generated")
@@ -128,6 +130,14 @@ class FeatureSets:
             return None
         positions = self._positions("real", count=2 * self.protocol.n)[self.protocol.n :]
         return self._extract("real", positions, "real clips for the floor", self._network)
+
+    def videos(self, side: Side) -> list[int]:
+        """Number of the video of each clip of ``real()`` or ``generated()``.
+
+        A mirror image has the number of its original: their clips are alike.
+        """
+        videos = self._originals[side]
+        return [position.video % videos for position in self._positions(side)]
 
     @property
     def no_floor(self) -> str:

@@ -1,8 +1,12 @@
 """Quality of an autoencoder's reconstructions: PSNR, SSIM, perceptual distance, FVD."""
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from longtake.autoencoders.base import VideoAutoencoder
 from longtake.checkpoint import weights_hash
@@ -65,13 +69,7 @@ def evaluate_reconstruction(
         pairs.append(pair_scores(original, again, device, perceptual))
         rows.append(request.features([original, again]))
         settings.report("clips and reconstructions", len(rows), total)
-    found = fvd_interval(
-        *torch.stack(rows, 1), paired=True, correction=protocol.correction, seed=settings.seed
-    )
-    of = f"{protocol.title('rfvd')} of {total} pairs"
-    rfvd = Score.of(found, of=of, unit=protocol.unit, least=0.0)
-    scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
-    scores |= {m: Score.mean([p[m] for p in pairs], unit=UNITS.get(m, "")) for m in pairs[0]}
+    scores = _scores(request, torch.stack(rows, 1), pairs)
     weights, real = weights_hash(autoencoder), usable.record()
     contents = [real.contents, [list(position) for position in request.positions], weights]
     made = {"name": f"reconstructions by {name}", "contents": digest(contents), "videos": total}
@@ -83,3 +81,19 @@ def evaluate_reconstruction(
         seed=settings.seed,
         seconds={"all": time.perf_counter() - began},
     )
+
+
+def _scores(
+    request: FeatureRequest, features: Float[Tensor, "2 n d"], pairs: Sequence[Mapping[str, float]]
+) -> dict[str, Score]:
+    """FVD from the features of clips and of reconstructions, and means of the scores of pairs."""
+    protocol, videos = request.protocol, [position.video for position in request.positions]
+    of_clips: Any = {"real_videos": videos, "generated_videos": videos, "paired": True}
+    found = fvd_interval(*features, **of_clips, correction=protocol.correction, seed=request.seed)
+    of = f"{protocol.title('rfvd')} of {len(videos)} pairs"
+    rfvd = Score.of(found, of=of, unit=protocol.unit, least=0.0)
+    scores = {protocol.metric("rfvd"): rfvd.model_copy(update={"no_floor": NO_FLOOR})}
+    for metric in pairs[0]:
+        values, unit = [pair[metric] for pair in pairs], UNITS.get(metric, "")
+        scores[metric] = Score.mean(values, videos=videos, unit=unit)
+    return scores

@@ -79,14 +79,31 @@ class Score(Config):
         )
 
     @classmethod
-    def mean(cls, values: Sequence[float], *, what: str = "clips", unit: str = "") -> "Score":
+    def mean(
+        cls,
+        values: Sequence[float],
+        *,
+        videos: Sequence[int] | None = None,
+        what: str = "clips",
+        unit: str = "",
+    ) -> "Score":
         """Build a score from a metric's value for each clip: their mean, with its interval.
 
-        ``what`` names what was measured, in the plural; ``unit`` is that of the values. Of a single
-        or infinite value there is no interval.
+        Args:
+            values: a value for each clip.
+            videos: number of each clip's video; clips of one video are alike, so the standard error
+                is that of the videos' means. None: each clip is of another video.
+            what: what was measured, in the plural.
+            unit: unit of the values.
+
+        Of values of one video, or an infinite value, there is no interval.
         """
         rows = torch.tensor(values, dtype=torch.float64)
-        error = float(rows.std()) / len(rows) ** 0.5 if len(rows) > 1 else math.inf
+        by_video: dict[int, list[float]] = {}
+        for video, value in zip(videos or range(len(values)), values, strict=True):
+            by_video.setdefault(video, []).append(value)
+        means = torch.tensor([sum(v) / len(v) for v in by_video.values()], dtype=torch.float64)
+        error = float(means.std()) / len(means) ** 0.5 if len(means) > 1 else math.inf
         found = Interval(value=float(rows.mean()), standard_error=error)
         return cls.of(found, of=f"mean over {len(rows)} {what}", unit=unit)
 

@@ -1,9 +1,12 @@
 """Standard errors of FVD and KVD over draws of clips, and FVD without the bias of few clips."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from longtake.metrics.frechet import check_finite, fvd
@@ -50,7 +53,12 @@ def wilson_interval(share: float, trials: int) -> tuple[float, float]:
 
 
 def bootstrap_weights(
-    clips: int, side: str, *, redraws: int = REDRAWS, seed: int = 0
+    clips: int,
+    side: str,
+    *,
+    videos: Sequence[int] | None = None,
+    redraws: int = REDRAWS,
+    seed: int = 0,
 ) -> Float64[Tensor, "r n"]:
     """Weight of each of ``clips`` clips in each of ``redraws`` (50) resamplings of a bootstrap.
 
@@ -60,12 +68,29 @@ def bootstrap_weights(
     Otherwise repeated clips would count as fewer clips, and FVD grows with fewer clips. Such
     weights vary a quarter as much as the classical ones, so ``standard_error`` multiplies by 4.
 
-    ``side`` names the set of clips, such as ``real``: each has its own random numbers.
+    ``side`` names the set of clips, such as ``real``: each has its own random numbers. ``videos``
+    is the number of each clip's video: clips of one video are alike, so they get one weight (a
+    bootstrap of clusters; Davison and Hinkley 1997, section 3.8). None: each clip is of another.
+
+    Raises:
+        ValueError: ``videos`` is not of as many clips.
     """
+    owners = _owners(clips, videos)
     random = generator(seed, "bootstrap", side, clips)
-    shape = (CONCENTRATION, redraws, clips)
-    weights = torch.empty(shape, dtype=torch.float64).exponential_(generator=random).sum(0)
+    shape = (CONCENTRATION, redraws, int(owners.max()) + 1)
+    drawn = torch.empty(shape, dtype=torch.float64).exponential_(generator=random).sum(0)
+    weights = drawn[:, owners]
     return weights / weights.sum(1, keepdim=True)
+
+
+def _owners(clips: int, videos: Sequence[int] | None) -> Int64[Tensor, "n"]:
+    """Index of each clip's video, in the order in which videos first appear."""
+    if videos is None:
+        return torch.arange(clips)
+    if len(videos) != clips:
+        raise ValueError(f"videos must name one video for each of {clips} clips, got {len(videos)}")
+    index: dict[int, int] = {}
+    return torch.tensor([index.setdefault(video, len(index)) for video in videos])
 
 
 def standard_error(values: Float64[Tensor, "r"]) -> float:
@@ -79,6 +104,8 @@ def fvd_interval(
     *,
     paired: bool = False,
     correction: int = 1,
+    real_videos: Sequence[int] | None = None,
+    generated_videos: Sequence[int] | None = None,
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
@@ -92,41 +119,56 @@ def fvd_interval(
         generated: features of generated clips.
         paired: resample both sets with the same weights, for clips and their reconstructions.
         correction: 1 or 0; subtracted from the number of clips in the divisor of covariances.
+        real_videos: number of each real clip's video, as ``bootstrap_weights`` takes it; None: each
+            clip is of another video.
+        generated_videos: the same for generated clips.
         redraws: number of resamplings of the bootstrap; 50 by default.
         seed: seed of the bootstrap.
 
     Raises:
-        ValueError: a set has fewer than two clips, features are infinite or NaN, or paired sets
-            differ in number.
+        ValueError: a set has fewer than two clips, features are infinite or NaN, paired sets
+            differ in number, or videos are not of as many clips.
     """
     if paired and len(real) != len(generated):
         raise ValueError(
             f"paired sets must have equally many clips, got {len(real)} and {len(generated)}"
         )
     value = fvd(real, generated, correction=correction)
-    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    (x, u), (y, v) = _weighted(real, generated, real_videos, generated_videos, redraws, seed)
     found = [_distance(x, y, a, a if paired else b, correction) for a, b in zip(u, v, strict=True)]
-    return Interval(value=value, standard_error=standard_error(torch.tensor(found).double()))
+    error = _error(torch.tensor(found).double(), real_videos, generated_videos)
+    return Interval(value=value, standard_error=error)
 
 
 def kvd_interval(
     real: Float[Tensor, "n d"],
     generated: Float[Tensor, "m d"],
     *,
+    real_videos: Sequence[int] | None = None,
+    generated_videos: Sequence[int] | None = None,
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
     """KVD with its standard error, by a bootstrap over both sets of clips.
 
-    ``redraws`` is the number of resamplings, by default 50, ``seed`` their seed.
+    Args:
+        real: features of real clips.
+        generated: features of generated clips.
+        real_videos: number of each real clip's video, as ``bootstrap_weights`` takes it; None: each
+            clip is of another video.
+        generated_videos: the same for generated clips.
+        redraws: number of resamplings of the bootstrap; 50 by default.
+        seed: seed of the bootstrap.
 
     Raises:
-        ValueError: a set has fewer than two clips, or features are infinite or NaN.
+        ValueError: a set has fewer than two clips, features are infinite or NaN, or videos are not
+            of as many clips.
     """
     value = kvd(real, generated)
-    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    (x, u), (y, v) = _weighted(real, generated, real_videos, generated_videos, redraws, seed)
     distances = _kernel_within(x, u) + _kernel_within(y, v) - 2 * _kernel_mean(x, y, u, v)
-    return Interval(value=value, standard_error=standard_error(distances))
+    error = _error(distances, real_videos, generated_videos)
+    return Interval(value=value, standard_error=error)
 
 
 HALVINGS = 4
@@ -138,6 +180,8 @@ def fvd_limit(
     generated: Float[Tensor, "m d"],
     *,
     correction: int = 1,
+    real_videos: Sequence[int] | None = None,
+    generated_videos: Sequence[int] | None = None,
     redraws: int = REDRAWS,
     seed: int = 0,
 ) -> Interval:
@@ -152,22 +196,29 @@ def fvd_limit(
         real: features of real clips.
         generated: features of generated clips.
         correction: 1 or 0; subtracted from the number of clips in the divisor of covariances.
+        real_videos: number of each real clip's video, as ``bootstrap_weights`` takes it; None: each
+            clip is of another video.
+        generated_videos: the same for generated clips.
         redraws: number of resamplings of the bootstrap; 50 by default.
         seed: seed of the halves and of the bootstrap.
 
     Raises:
-        ValueError: a set has fewer than four clips, or features are infinite or NaN.
+        ValueError: a set has fewer than four clips or, if videos are given, four videos; features
+            are infinite or NaN; or videos are not of as many clips.
     """
     if min(len(real), len(generated)) < 4:
         raise ValueError(
             "FVD can be extrapolated from at least 4 real and 4 generated clips, got "
             f"{len(real)} and {len(generated)}"
         )
-    (x, u), (y, v) = _weighted(real, generated, redraws, seed)
+    (x, u), (y, v) = _weighted(real, generated, real_videos, generated_videos, redraws, seed)
+    owners = _owners(len(x), real_videos), _owners(len(y), generated_videos)
+    if (fewest := min(int(each.max()) + 1 for each in owners)) < 4:
+        raise ValueError(f"FVD can be extrapolated from clips of at least 4 videos, got {fewest}")
     halves = [
         half
         for way in range(HALVINGS)
-        for half in zip(*(_halves(len(rows), way, seed) for rows in (x, y)), strict=True)
+        for half in zip(*(_halves(each, way, seed) for each in owners), strict=True)
     ]
 
     def limit(a: Tensor, b: Tensor) -> float:
@@ -180,10 +231,13 @@ def fvd_limit(
     return Interval(value=limit(*even), standard_error=error)
 
 
-def _halves(clips: int, way: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of the clips of two disjoint random halves; ``way`` numbers the divisions."""
-    order = torch.randperm(clips, generator=generator(seed, "fvd limit", clips, way))
-    return order[: clips // 2], order[clips // 2 :]
+def _halves(owners: Int64[Tensor, "n"], way: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of the clips of two disjoint random halves of the videos; ``way`` numbers them."""
+    clips, videos = len(owners), int(owners.max()) + 1
+    place = torch.randperm(videos, generator=generator(seed, "fvd limit", clips, way)).argsort()
+    first = int((place[owners] < videos // 2).sum())
+    order = place[owners].argsort(stable=True)
+    return order[:first], order[first:]
 
 
 def _part(weights: Float64[Tensor, "n"], chosen: Tensor) -> Float64[Tensor, "k"]:
@@ -213,11 +267,30 @@ def _distance(
 
 
 def _weighted(
-    real: Tensor, generated: Tensor, redraws: int, seed: int
+    real: Tensor,
+    generated: Tensor,
+    real_videos: Sequence[int] | None,
+    generated_videos: Sequence[int] | None,
+    redraws: int,
+    seed: int,
 ) -> list[tuple[Float64[Tensor, "_ d"], Float64[Tensor, "r _"]]]:
     """Features of real and of generated clips in float64, each with its bootstrap weights."""
-    rows = (check_finite(real), "real"), (check_finite(generated), "generated")
-    return [(x, bootstrap_weights(len(x), side, redraws=redraws, seed=seed)) for x, side in rows]
+
+    def weighted(
+        features: Tensor, side: str, videos: Sequence[int] | None
+    ) -> tuple[Tensor, Tensor]:
+        rows = check_finite(features)
+        how: Any = {"videos": videos, "redraws": redraws, "seed": seed}
+        return rows, bootstrap_weights(len(rows), side, **how)
+
+    sides = (real, "real", real_videos), (generated, "generated", generated_videos)
+    return [weighted(*side) for side in sides]
+
+
+def _error(values: Float64[Tensor, "r"], *videos: Sequence[int] | None) -> float:
+    """Standard error over redraws; infinite, so unknown, if a side has clips of one video alone."""
+    single = any(each is not None and len(set(each)) == 1 for each in videos)
+    return math.inf if single else standard_error(values)
 
 
 def _centred(

@@ -55,6 +55,9 @@ TITLES = {
     "lr": "learning rate",
     "samples_per_second": "samples per second",
 }
+BY_PROTOCOL = FIRST[FIRST.index("rfvd") :]
+"""Names of logged values that depend on the evaluation protocol of the log, so on its clips."""
+
 EARLIER_SHOWN = 6
 RATE_LINES = 5  # logging steps over which the rate for the time left is measured
 
@@ -93,6 +96,12 @@ class RunFiles:
     def step(self) -> int:
         """Number of the last logged training step; 0 if none is logged."""
         return self.lines[-1]["step"] if self.lines else 0
+
+    @property
+    def protocol(self) -> str:
+        """Evaluation protocol that is logged last: name, number of clips, hash; empty if none."""
+        logged = (line.get("protocol") for line in reversed(self.lines))
+        return next((found for found in logged if isinstance(found, str)), "")
 
     @property
     def seconds(self) -> float:
@@ -219,8 +228,12 @@ def _charts(run: RunFiles) -> str:
     unit = "minutes" if run.seconds else "steps"
     series = {name: pair for name, pair in run.series().items() if len(pair[1]) > 1}
 
+    def title(name: str) -> str:
+        by = f"; {run.protocol}" if name in BY_PROTOCOL and run.protocol else ""
+        return f"{TITLES.get(name, name)}{by}"
+
     def drawn(names: list[str]) -> str:
-        charts = (line_chart(TITLES.get(name, name), *series[name], unit) for name in names)
+        charts = (line_chart(title(name), *series[name], unit) for name in names)
         return f'<div class="charts">{"".join(charts)}</div>' if names else ""
 
     first = [name for name in FIRST if name in series]
