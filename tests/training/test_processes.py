@@ -136,10 +136,12 @@ def test_any_number_of_processes_trains_as_one_does(tmp_path: Path, tiny_autoenc
     trained: dict[str, Run] = {
         "adversarial": judged,
         "autoencoder": smooth(autoencoder_run(batch=4, accumulate=2, sample_every=4, save_every=3)),
-        "denoiser": diffusion_run(
-            tiny_autoencoder_folder, batch=4, accumulate=2, sample_every=4, save_every=3
+        "denoiser": one_level(
+            diffusion_run(
+                tiny_autoencoder_folder, batch=4, accumulate=2, sample_every=4, save_every=3
+            )
         ),
-        "planes": triplane_run(tmp_path / "planes"),
+        "planes": one_level(triplane_run(tmp_path / "planes")),
         "monitored": tiny_run(
             two_adversaries(start=rule), batch=4, steps=30, adversarial_steps=3, collapse=STRICT
         ),
@@ -177,9 +179,7 @@ def test_copies_of_weights_that_are_each_split_train_as_one_process_does(
     tmp_path: Path, tiny_autoencoder_folder: Path
 ):
     """Four processes: two copies of the weights, each split between two (hybrid sharding)."""
-    run = diffusion_run(tiny_autoencoder_folder, batch=4, steps=4)
-    level = run.denoiser.model_copy(update={"channel_mult": (1,), "attention_resolutions": (1,)})
-    run = run.model_copy(update={"denoiser": level})
+    run = one_level(diffusion_run(tiny_autoencoder_folder, batch=4, steps=4))
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
@@ -239,6 +239,12 @@ def smooth(run: AutoencoderRun) -> AutoencoderRun:
     its norm was 6e-4 apart after seven steps, that of squared errors 8e-7.
     """
     return run.model_copy(update={"loss": run.loss.model_copy(update={"pixel": "l2"})})
+
+
+def one_level(run: DiffusionRun) -> DiffusionRun:
+    """The run of a denoiser of half the weights; split ones take collective operations each."""
+    level = {"channel_mult": (1,), "attention_resolutions": (1,)}
+    return run.model_copy(update={"denoiser": run.denoiser.model_copy(update=level)})
 
 
 def of(run: Run, **training: Any) -> Run:

@@ -1,8 +1,6 @@
 """PVDM from clips to a long video, by the same runs, loop, cache and commands as LVDM."""
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +15,12 @@ from training.tiny_runs import (
     triplane_autoencoder_run,
     triplane_run,
 )
+from typer.testing import CliRunner
 
 from longtake import config
 from longtake.autoencoders.base import Posterior
 from longtake.checkpoint import file_hash, write_text
+from longtake.cli import app
 from longtake.data.latents import CachedShard, CacheIndex, LatentCache
 from longtake.diffusion import Diffusion
 from longtake.latents import LatentScaling, LatentSpec
@@ -120,12 +120,11 @@ def test_a_killed_and_resumed_run_ends_with_equal_weights(
 
 def test_commands_serve_planes_as_volumes(whole_run: Path, tmp_path: Path) -> None:
     out = tmp_path / "long.mp4"
-    command = [sys.executable, "-m", "longtake.cli"]
     generate = ["generate", str(whole_run), "--frames", "18", "--seed", "1", "-o", str(out)]
-    subprocess.run([*command, *generate], check=True, capture_output=True)
+    assert CliRunner().invoke(app, generate, catch_exceptions=False).exit_code == 0
     assert probe(out).frames == 18
     again = ["reconstruct", str(whole_run), str(out), "-o", str(tmp_path / "again")]
-    subprocess.run([*command, *again], check=True, capture_output=True)
+    assert CliRunner().invoke(app, again, catch_exceptions=False).exit_code == 0
     assert probe(tmp_path / "again" / "long.mp4").frames == 18
 
 
