@@ -163,7 +163,7 @@ def ceilings(report: Report) -> None:
         def product(dtype: torch.dtype = dtype) -> dict[str, Any]:
             x = torch.randn(size, size, device=report.device, dtype=dtype)
             seconds = timed(report, lambda: x @ x)
-            return {"tflops": round(2 * size**3 / seconds / 1e12, 3)}
+            return {"tflops": float(f"{2 * size**3 / seconds / 1e12:.4g}")}
 
         report.measure(f"products, {name}", 2, product)
 
