@@ -27,9 +27,9 @@ from longtake.nn.transformer import TransformerConfig
 
 TINY = {
     "model_channels": 8,
-    "channel_mult": (1, 2),
+    "channel_mult": (1,),
     "num_res_blocks": 1,
-    "attention_resolutions": (2,),
+    "attention_resolutions": (1,),
     "groups": 4,
     "zero_init": False,
 }
@@ -46,7 +46,7 @@ NETWORKS: dict[str, VolumeUNetConfig | TriplaneUNetConfig] = {
     "planes, previous": TriplaneUNetConfig(num_classes=3, **PLANES),
 }
 SAMPLERS: dict[str, Sampler] = {
-    "ddpm": DDPM(steps=3),
+    "ddpm": DDPM(steps=2),
     "ddim": DDIM(steps=2, eta=1),
     **{
         name: DiffusersSampler(scheduler=name, steps=2)

@@ -26,7 +26,7 @@ def test_a_join_is_within_the_95th_percentile_of_changes_inside_real_videos(
     """The mean join of two test videos; ``benchmarks/given_frames.py`` also has the greatest."""
     benchmark = benchmark_scripts.load("given_frames")
     model = VideoModel.from_pretrained(name)
-    few = sampling_with(model.index.sampling, ["sampler.steps=8"])
+    few = sampling_with(model.index.sampling, ["sampler.steps=4"])
     model = replace(model, index=model.index.model_copy(update={"sampling": few}))
     height, width = model.denoisers["first"].spec.clip[1:]
     world = SkyWorld(split="test", plan=ClipPlan(height=height, width=width))
