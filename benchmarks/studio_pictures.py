@@ -151,8 +151,10 @@ def desk(browser: "Browser", address: str, model: str, out: Path) -> None:
     page.set_input_files("#panel-inside input[type=file]", file)
     page.locator("#panel-inside .preview img").wait_for()
     page.get_by_role("button", name="Look inside").click()
-    page.get_by_role("slider", name="Time").press("ArrowRight")
-    page.get_by_role("slider", name="Time").scroll_into_view_if_needed()
+    slider = page.get_by_role("slider", name="Time")
+    for key in ("Home", *3 * ("ArrowRight",)):  # to time 0.3
+        slider.press(key)
+    slider.scroll_into_view_if_needed()
     save(page, out / "studio_inside.png")
     context.close()
 
