@@ -360,9 +360,11 @@ def _continued(times: Sequence[int | None], key_frames: Sequence[bool]) -> Seque
     """
     if len(times) < 2 or None in times:
         return times
-    steps = np.diff(np.array(times, np.int64))
+    known = np.array(times, np.int64)
+    steps = np.diff(known)
     steps[(steps <= 0) & key_frames[1:]] = int(np.median(steps))
-    return np.cumsum([times[0], *steps.tolist()]).tolist()
+    known[1:] = known[0] + np.cumsum(steps)
+    return known.tolist()
 
 
 def _increase(ticks: Sequence[int | None]) -> bool:
