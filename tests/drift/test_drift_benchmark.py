@@ -8,7 +8,7 @@ import benchmark_scripts
 import pytest
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-STORED = ("drift", "drift_joints")
+STORED = ("drift", "drift_128")
 
 
 @pytest.fixture(scope="module")

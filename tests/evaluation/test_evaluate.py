@@ -111,7 +111,7 @@ def test_clips_of_one_video_are_not_counted_as_independent(tmp_path: Path):
     assert sorted(videos) == sorted(4 * list(range(6)))
     x, y = sets.real(), sets.generated()
     found = evaluate(few, few, of, BOTH, Settings(floor=False)).scores
-    how = {"real_videos": sets.videos("real"), "generated_videos": videos}
+    how: Any = {"real_videos": sets.videos("real"), "generated_videos": videos}
     assert found[FD].deviation == fvd_interval(x, y, **how).standard_error
     assert found[KD].deviation == kvd_interval(x, y, **how).standard_error
     found = evaluate(

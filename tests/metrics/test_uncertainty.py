@@ -1,5 +1,7 @@
 """Intervals of FVD and KVD and limits of FVD, on distributions whose FVD is known."""
 
+from typing import Any
+
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -179,7 +181,7 @@ def test_clips_of_one_video_have_one_weight():
 
 def test_clips_of_different_videos_are_as_if_no_videos_were_named():
     x, y = sides(12, 0)
-    apart = {"real_videos": range(12), "generated_videos": range(40, 52)}
+    apart: Any = {"real_videos": range(12), "generated_videos": range(40, 52)}
     for interval in (fvd_interval, kvd_interval, fvd_limit):
         assert interval(x, y, redraws=5, **apart) == interval(x, y, redraws=5)
 
