@@ -12,8 +12,8 @@ LAST_lvdm := interp
 LAST_pvdm := clips
 PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 # Networks, samplers and losses are tested with every annotated shape checked, and the coverage of what
-# everything stands on printed. The checks make these tests three times as slow, so the others, which
-# call the same code, run without.
+# everything stands on printed, for tests of that code alone. The checks make these tests three times
+# as slow, so the others, which call the same code, run without.
 CHECKED := autoencoders denoisers diffusion features losses metrics model nn
 CHECKS := --jaxtyping-packages=longtake,beartype.beartype \
 	--cov=longtake.diffusion --cov=longtake.rollout --cov=longtake.model --cov-report=term:skip-covered

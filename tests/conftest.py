@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from longtake.model import VideoModel
 
 
+COVERING = {"diffusion", "rollout", "model"}
+"""Folders of the tests that are written for the code whose coverage the Makefile prints."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage, where it is asked for, slows the other tests by half and tells nothing of them."""
+    for item in items:
+        if item.path.parent.name not in COVERING:
+            item.add_marker("no_cover")
+
+
 @pytest.fixture
 def golden() -> Callable[[str], Golden]:
     """Load a case by ``"lvdm/unet_short"``; the test is skipped where it is not available."""
