@@ -128,6 +128,18 @@ def test_a_zip_file_is_mapped_not_read(tmp_path: Path):
     assert torch.equal(read["w"], torch.ones(1000))
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files in /proc")
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_file_is_open_once_however_many_tensors_are_in_use(tmp_path: Path, zipped: bool):
+    content = {f"x{number}": torch.full((8,), float(number)) for number in range(40)}
+    torch.save(content, tmp_path / "a.pth", _use_new_zipfile_serialization=zipped)
+    found = dict(read_state_dict(tmp_path / "a.pth"))
+    links = list(Path("/proc/self/fd").iterdir())
+    targets = [str(link.readlink()) for link in links if link.is_symlink()]
+    assert targets.count(str(tmp_path / "a.pth")) <= 1
+    assert all(torch.equal(found[name], content[name]) for name in content)
+
+
 def test_writing_to_a_mapped_tensor_leaves_the_file_alone(tmp_path: Path):
     path = save({"w": torch.zeros(5)}, tmp_path / "a.ckpt")
     before = path.read_bytes()

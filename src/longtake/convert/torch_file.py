@@ -137,7 +137,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError("is a zip file, expected a file of torch.save")
-        folder = pickles[0].removesuffix("data.pkl")
+        folder, whole = pickles[0].removesuffix("data.pkl"), cache(partial(_mapped, path))
         if f"{folder}byteorder" in names and archive.read(f"{folder}byteorder") != b"little":
             raise CheckpointError(BIG_ENDIAN)
 
@@ -152,7 +152,7 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
             stored = entry.compress_type == zipfile.ZIP_STORED
             if stored and start + size > path.stat().st_size:
                 raise EOFError
-            fetch = partial(_map, path, start, size) if stored else partial(_unzip, path, entry)
+            fetch = partial(_map, whole, start, size) if stored else partial(_unzip, path, entry)
             return Storage(dtype=dtype, count=count, fetch=fetch)
 
         return Unpickler(io.BytesIO(archive.read(pickles[0])), cache(storage)).load()
@@ -167,11 +167,12 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise CheckpointError(BIG_ENDIAN)
     starts: dict[str, int] = {}
+    whole = cache(partial(_mapped, path))
     storages: dict[str, Storage] = {}
 
     def storage(dtype: torch.dtype, key: str, count: int) -> Storage:
         size = count * dtype.itemsize
-        made = Storage(dtype=dtype, count=count, fetch=lambda: _map(path, starts[key], size))
+        made = Storage(dtype=dtype, count=count, fetch=lambda: _map(whole, starts[key], size))
         return storages.setdefault(key, made)
 
     tree = Unpickler(file, storage).load()
@@ -186,9 +187,14 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     return tree
 
 
-def _map(path: Path, start: int, size: int) -> UntypedStorage:
+def _mapped(path: Path) -> np.ndarray:
+    """The bytes of a file, mapped once for all its storages: each mapping keeps the file open."""
+    return np.memmap(path, np.uint8, "c")
+
+
+def _map(whole: Callable[[], np.ndarray], start: int, size: int) -> UntypedStorage:
     """``size`` bytes of a file, mapped and copied on write; copied at once if not aligned."""
-    data = np.memmap(path, np.uint8, "c", start, size) if size else np.empty(0, np.uint8)
+    data = whole()[start : start + size]
     return torch.from_numpy(data.copy() if start % ALIGNMENT else data).untyped_storage()
 
 
