@@ -5,6 +5,7 @@ softmax in float32. Modules have the official names, so official weights load as
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +21,8 @@ def conv(channels: int, out_channels: int) -> nn.Conv2d:
 
 
 class GroupNorm32(nn.GroupNorm):
-    def __init__(self, channels: int):
-        super().__init__(32, channels)
+    def __init__(self, channels: int, groups: int = 32):
+        super().__init__(groups, channels)
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.float()).type(input.dtype)
@@ -30,15 +31,20 @@ class GroupNorm32(nn.GroupNorm):
 class ResBlock(nn.Module):
     """``resample`` is "down", "up" or "": average or nearest, on both paths."""
 
-    def __init__(self, channels: int, out_channels: int, embedding: int, resample: str = ""):
+    def __init__(
+        self, channels: int, out_channels: int, embedding: int, resample: str = "", groups: int = 32
+    ):
         super().__init__()
         self.resample = resample
         self.in_layers = nn.Sequential(
-            GroupNorm32(channels), nn.SiLU(), conv(channels, out_channels)
+            GroupNorm32(channels, groups), nn.SiLU(), conv(channels, out_channels)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out_channels))
         self.out_layers = nn.Sequential(
-            GroupNorm32(out_channels), nn.SiLU(), nn.Dropout(0.0), conv(out_channels, out_channels)
+            GroupNorm32(out_channels, groups),
+            nn.SiLU(),
+            nn.Dropout(0.0),
+            conv(out_channels, out_channels),
         )
         same = channels == out_channels
         self.skip_connection = nn.Identity() if same else nn.Conv2d(channels, out_channels, 1)
@@ -58,10 +64,10 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Over all positions after the first two axes; computed again on the way back, as official."""
 
-    def __init__(self, channels: int, heads: int):
+    def __init__(self, channels: int, heads: int, groups: int = 32):
         super().__init__()
         self.heads = heads
-        self.norm = GroupNorm32(channels)
+        self.norm = GroupNorm32(channels, groups)
         self.qkv = nn.Conv1d(channels, 3 * channels, 1)
         self.proj_out = nn.Conv1d(channels, channels, 1)
 
@@ -88,6 +94,21 @@ class Steps(nn.Sequential):
         return input
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """In which a plain network may differ from the official one.
+
+    Attributes:
+        groups: of every normalisation.
+        classes: number of classes, or None.
+        plane_embed: a learned vector for each plane.
+    """
+
+    groups: int = 32
+    classes: int | None = None
+    plane_embed: bool = False
+
+
 class PlainTriplaneUNet(nn.Module):
     """The model that reads the latent of the clip before; zeros stand for none.
 
@@ -98,6 +119,7 @@ class PlainTriplaneUNet(nn.Module):
         blocks: residual blocks of a level.
         attend: reductions of the planes at which attention follows every residual block.
         heads: of every attention.
+        options: in which the shipped models differ from released ones.
     """
 
     zeros: Tensor
@@ -111,17 +133,24 @@ class PlainTriplaneUNet(nn.Module):
         blocks: int,
         attend: tuple[int, ...],
         heads: int,
+        options: Options = Options(),
     ):
         super().__init__()
+        groups = options.groups
         channels, self.frames, self.rows, self.columns = latent
         self.width = width
         emb = 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         cells = self.rows * self.columns + self.frames * (self.rows + self.columns)
         self.register_buffer("zeros", torch.zeros(1, channels, cells))
+        self.label_emb = nn.Embedding(options.classes, emb) if options.classes else None
+        self.plane_emb = nn.Embedding(3, width) if options.plane_embed else None
+
+        def residual(before: int, after: int, resample: str = "") -> ResBlock:
+            return ResBlock(before, after, emb, resample, groups)
 
         def attention(at: int, level: int) -> list[nn.Module]:
-            return [AttentionBlock(at, heads)] if level in attend else []
+            return [AttentionBlock(at, heads, groups)] if level in attend else []
 
         self.input_blocks = nn.ModuleList([Steps(conv(2 * channels, width))])
         self.input_attns = nn.ModuleList([nn.Identity()])
@@ -129,39 +158,51 @@ class PlainTriplaneUNet(nn.Module):
 
         def add_input(*layers: nn.Module) -> None:
             self.input_blocks.append(Steps(*layers))
-            self.input_attns.append(AttentionBlock(now, heads))
+            self.input_attns.append(AttentionBlock(now, heads, groups))
             skips.append(now)
 
         for level, factor in enumerate(mult):
             for _ in range(blocks):
                 before, now = now, factor * width
-                add_input(ResBlock(before, now, emb), *attention(now, 2**level))
+                add_input(residual(before, now), *attention(now, 2**level))
             if level < len(mult) - 1:
-                add_input(ResBlock(now, now, emb, "down"))
-        middle = AttentionBlock(now, heads)
-        self.middle_block = Steps(ResBlock(now, now, emb), middle, ResBlock(now, now, emb))
-        self.mid_attn = AttentionBlock(now, heads)
+                add_input(residual(now, now, "down"))
+        middle = AttentionBlock(now, heads, groups)
+        self.middle_block = Steps(residual(now, now), middle, residual(now, now))
+        self.mid_attn = AttentionBlock(now, heads, groups)
         self.output_blocks, self.output_attns = nn.ModuleList(), nn.ModuleList()
         for level, factor in reversed(list(enumerate(mult))):
             for index in range(blocks + 1):
-                block = ResBlock(now + skips.pop(), factor * width, emb)
+                block = residual(now + skips.pop(), factor * width)
                 now = factor * width
-                up = [ResBlock(now, now, emb, "up")] if level and index == blocks else []
+                up = [residual(now, now, "up")] if level and index == blocks else []
                 self.output_blocks.append(Steps(block, *attention(now, 2**level), *up))
-                self.output_attns.append(AttentionBlock(now, heads))
-        self.out = nn.Sequential(GroupNorm32(now), nn.SiLU(), conv(now, channels))
+                self.output_attns.append(AttentionBlock(now, heads, groups))
+        self.out = nn.Sequential(GroupNorm32(now, groups), nn.SiLU(), conv(now, channels))
 
-    def forward(self, x: Tensor, t: Tensor, previous: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        previous: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:
         half = self.width // 2
         rates = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
         angles = t[:, None].float() * rates.to(t.device)[None]
         emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1).type(x.dtype))
+        if self.label_emb is not None and label is not None:
+            emb = emb + self.label_emb(label)
         x = torch.cat([x, self.zeros.expand_as(x) if previous is None else previous], dim=1)
         planes = self._planes(x)
         skips: list[Planes] = []
         for block, across in zip(self.input_blocks, self.input_attns, strict=True):
             planes = [block(plane, emb) for plane in planes]
-            planes = planes if isinstance(across, nn.Identity) else _together(across, planes)
+            if not isinstance(across, nn.Identity):
+                planes = _together(across, planes)
+            elif self.plane_emb is not None:
+                rows = self.plane_emb.weight[:, :, None, None]
+                planes = [plane + row for plane, row in zip(planes, rows, strict=True)]
             skips.append(planes)
         planes = _together(self.mid_attn, [self.middle_block(plane, emb) for plane in planes])
         for block, across in zip(self.output_blocks, self.output_attns, strict=True):

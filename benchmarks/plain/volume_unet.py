@@ -5,6 +5,7 @@ products and a softmax. Modules have the official names, so official weights loa
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,20 +13,43 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of a plain network.
+
+    Attributes:
+        checkpointed: compute activations again on the way back, as the official configs do.
+        groups: of every normalisation.
+        masked: an input channel says which frames are given ("concat-adm-mask").
+        frame_times: the embedding of given frames is that of their own time ("time_embed").
+        classes: number of classes, or None.
+        official_key: the term of relative keys, transposed, as in the released models.
+    """
+
+    checkpointed: bool = False
+    groups: int = 32
+    masked: bool = False
+    frame_times: bool = False
+    classes: int | None = None
+    official_key: bool = True
+
+
 def frame_conv(channels: int, out_channels: int, stride: int = 1) -> nn.Conv3d:
     return nn.Conv3d(channels, out_channels, (1, 3, 3), (1, stride, stride), (0, 1, 1))
 
 
 class ResBlock(nn.Module):
-    def __init__(self, channels: int, out_channels: int, embedding: int, checkpointed: bool):
+    def __init__(
+        self, channels: int, out_channels: int, embedding: int, checkpointed: bool, groups: int
+    ):
         super().__init__()
         self.checkpointed = checkpointed
         self.in_layers = nn.Sequential(
-            nn.GroupNorm(32, channels), nn.SiLU(), frame_conv(channels, out_channels)
+            nn.GroupNorm(groups, channels), nn.SiLU(), frame_conv(channels, out_channels)
         )
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(embedding, 2 * out_channels))
         self.out_layers = nn.Sequential(
-            nn.GroupNorm(32, out_channels),
+            nn.GroupNorm(groups, out_channels),
             nn.SiLU(),
             nn.Dropout(0.0),
             frame_conv(out_channels, out_channels),
@@ -38,7 +62,9 @@ class ResBlock(nn.Module):
 
     def _compute(self, x: Tensor, emb: Tensor) -> Tensor:
         h = self.in_layers(x)
-        scale, shift = self.emb_layers(emb)[:, :, None, None, None].chunk(2, dim=1)
+        out = self.emb_layers(emb)
+        out = out[:, :, None] if out.ndim == 2 else out.transpose(1, 2)  # of a clip, or of frames
+        scale, shift = out[..., None, None].chunk(2, dim=1)
         h = self.out_layers[0](h) * (1 + scale) + shift
         return self.skip_connection(x) + self.out_layers[1:](h)
 
@@ -56,10 +82,12 @@ class RelativePosition(nn.Module):
 
 
 class STAttentionBlock(nn.Module):
-    def __init__(self, channels: int, heads: int, reach: int, checkpointed: bool):
+    def __init__(self, channels: int, heads: int, reach: int, options: Options):
         super().__init__()
-        self.heads, self.checkpointed = heads, checkpointed
-        self.norm_s, self.norm_t = nn.GroupNorm(32, channels), nn.GroupNorm(32, channels)
+        self.heads, self.checkpointed = heads, options.checkpointed
+        self.official_key, groups = options.official_key, options.groups
+        self.norm_s = nn.GroupNorm(groups, channels)
+        self.norm_t = nn.GroupNorm(groups, channels)
         self.qkv_s = nn.Conv1d(channels, 3 * channels, 1)
         self.qkv_t = nn.Conv1d(channels, 3 * channels, 1)
         self.relative_position_k = RelativePosition(channels // heads, reach)
@@ -82,7 +110,10 @@ class STAttentionBlock(nn.Module):
         y = y.permute(0, 3, 4, 2, 1).reshape(b * h * w, c, t)
         q, k, v = self._heads(self.qkv_t(self.norm_t(y)))
         weight = torch.einsum("bct,bcs->bts", q * scale, k * scale)
-        key = torch.einsum("bct,tsc->bst", q * scale, self.relative_position_k(t))
+        if self.official_key:
+            key = torch.einsum("bct,tsc->bst", q * scale, self.relative_position_k(t))
+        else:
+            key = torch.einsum("bct,tsc->bts", q * scale, self.relative_position_k(t)) * scale
         weight = (weight + key).float().softmax(-1).type(weight.dtype)
         out = torch.einsum("bts,bcs->bct", weight, v)
         out = out + torch.einsum("bts,tsc->bct", weight, self.relative_position_v(t))
@@ -121,7 +152,7 @@ class Steps(nn.Sequential):
 
 
 class PlainVolumeUNet(nn.Module):
-    """The unconditional model.
+    """The unconditional model; by its options one that reads a class and context frames.
 
     Args:
         channels: of the latent.
@@ -131,7 +162,7 @@ class PlainVolumeUNet(nn.Module):
         attend: reductions of the frame at which attention follows every residual block.
         heads: of every attention.
         reach: greatest distance of frames that attention tells apart.
-        checkpointed: compute activations again on the way back, as the official configs do.
+        options: of training, and those in which the shipped models differ from released ones.
     """
 
     def __init__(
@@ -144,20 +175,25 @@ class PlainVolumeUNet(nn.Module):
         attend: tuple[int, ...],
         heads: int,
         reach: int,
-        checkpointed: bool,
+        options: Options = Options(),
     ):
         super().__init__()
-        self.width = width
+        self.width, self.options = width, options
         emb = 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
+        if options.classes:
+            self.label_emb = nn.Embedding(options.classes, emb)
 
         def residual(before: int, after: int) -> ResBlock:
-            return ResBlock(before, after, emb, checkpointed)
+            return ResBlock(before, after, emb, options.checkpointed, options.groups)
+
+        def attend_all(at: int) -> STAttentionBlock:
+            return STAttentionBlock(at, heads, reach, options)
 
         def attention(at: int, level: int) -> list[nn.Module]:
-            return [STAttentionBlock(at, heads, reach, checkpointed)] if level in attend else []
+            return [attend_all(at)] if level in attend else []
 
-        self.input_blocks = nn.ModuleList([Steps(frame_conv(channels, width))])
+        self.input_blocks = nn.ModuleList([Steps(frame_conv(channels + options.masked, width))])
         now, skips = width, [width]
         for level, factor in enumerate(mult):
             for _ in range(blocks):
@@ -168,8 +204,7 @@ class PlainVolumeUNet(nn.Module):
             if level < len(mult) - 1:
                 self.input_blocks.append(Steps(Downsample(now)))
                 skips.append(now)
-        middle = STAttentionBlock(now, heads, reach, checkpointed)
-        self.middle_block = Steps(residual(now, now), middle, residual(now, now))
+        self.middle_block = Steps(residual(now, now), attend_all(now), residual(now, now))
         self.output_blocks = nn.ModuleList()
         for level, factor in reversed(list(enumerate(mult))):
             for index in range(blocks + 1):
@@ -177,13 +212,28 @@ class PlainVolumeUNet(nn.Module):
                 now = factor * width
                 up = [Upsample(now)] if level and index == blocks else []
                 self.output_blocks.append(Steps(block, *attention(now, 2**level), *up))
-        self.out = nn.Sequential(nn.GroupNorm(32, now), nn.SiLU(), frame_conv(now, channels))
+        self.out = nn.Sequential(
+            nn.GroupNorm(options.groups, now), nn.SiLU(), frame_conv(now, channels)
+        )
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        half = self.width // 2
-        rates = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
-        angles = t[:, None].float() * rates.to(t.device)[None]
-        emb = self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1).type(x.dtype))
+    def forward(
+        self,
+        x: Tensor,
+        t: Tensor,
+        mask: Tensor | None = None,
+        given_t: Tensor | None = None,
+        label: Tensor | None = None,
+    ) -> Tensor:
+        """``mask`` (b, 1, f, h, w) is 1 on given frames, whose noise has timestep ``given_t``."""
+        emb = self._embed(t, x.dtype)
+        if self.options.frame_times and mask is not None and given_t is not None:
+            given = mask[:, 0, :, 0, 0, None]
+            emb = emb[:, None] * (1 - given) + self._embed(given_t, x.dtype)[:, None] * given
+        if label is not None:
+            row = self.label_emb(label)
+            emb = emb + (row if emb.ndim == 2 else row[:, None])
+        if self.options.masked:
+            x = torch.cat([x, torch.zeros_like(x[:, :1]) if mask is None else mask], dim=1)
         skips = []
         for block in self.input_blocks:
             x = block(x, emb)
@@ -192,6 +242,12 @@ class PlainVolumeUNet(nn.Module):
         for block in self.output_blocks:
             x = block(torch.cat([x, skips.pop()], dim=1), emb)
         return self.out(x)
+
+    def _embed(self, t: Tensor, dtype: torch.dtype) -> Tensor:
+        half = self.width // 2
+        rates = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
+        angles = t[:, None].float() * rates.to(t.device)[None]
+        return self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=-1).type(dtype))
 
 
 def _maybe_checkpointed(compute, wanted: bool, *inputs: Tensor) -> Tensor:
