@@ -11,7 +11,8 @@ One process, weights equal on both sides, outputs compared before anything is ti
   bfloat16, and replayed from a CUDA graph; milliseconds, share of the measured peak, memory;
 - a training step on latents as a cache gives them: clips per second, memory;
 - decoding of a clip by each autoencoder;
-- 1024 frames by the hierarchical rollout with decoding to 8-bit frames on the host.
+- 1024 frames by the hierarchical rollout with decoding to 8-bit frames on the host, without CUDA
+  graphs and with them.
 
 Needs torch, and longtake with its plain Python dependencies; not PyAV. When the time of --budget is
 over, the rows that are left are named and not measured.
@@ -39,12 +40,15 @@ without_video_packages.install()
 from pairs import Pair, triplane_pair, volume_pair  # noqa: E402
 
 from longtake.autoencoders import TriplaneAutoencoderConfig, VolumeAutoencoderConfig  # noqa: E402
+from longtake.backends import CudaGraphs  # noqa: E402
+from longtake.backends.cuda_graphs import record  # noqa: E402
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig  # noqa: E402
 from longtake.diffusion import ClipSampler, Denoiser, Diffusion, ScaledLinear  # noqa: E402
 from longtake.diffusion.samplers import DDIM  # noqa: E402
 from longtake.rollout import Request  # noqa: E402
 from longtake.rollout.strategies import Hierarchical  # noqa: E402
 from longtake.training.adamw import AdamW  # noqa: E402
+from longtake.video.host_copy import HostCopy  # noqa: E402
 from longtake.video.pixels import to_bytes  # noqa: E402
 
 FULL: dict[str, Any] = {
@@ -132,6 +136,7 @@ def main() -> None:
         denoiser(report, name, build)
     autoencoders(report)
     report.measure("long video", 30, partial(long_video, report))
+    report.measure("long video, graphs", 20, partial(long_video, report, graphs=True))
     print("not measured:", ", ".join(report.skipped) or "nothing was left out")
     if args.json:
         about = {"torch": torch.__version__, "device": name_of(device), "toy": args.dry_run}
@@ -269,27 +274,13 @@ def sampling_step(
 
     with FlopCounterMode(display=False) as counter:
         run()
-    seconds = timed(report, captured(run) if graph else run)
+    seconds = timed(report, record(run)[0] if graph else run)
     tera = counter.get_total_flops() / 1e12
     return {
         "ms": round(1e3 * seconds, 3),
         "share_of_bf16_peak": round(tera / seconds / report.peak("bfloat16"), 4),
         "gb": watch(),
     }
-
-
-def captured(run: Callable[[], Tensor]) -> Callable[[], None]:
-    """Replays one call from a CUDA graph."""
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run()
-    return graph.replay
 
 
 def training_step(report: Report, shape: Sequence[int], network: nn.Module) -> dict[str, Any]:
@@ -336,8 +327,11 @@ def decoded(report: Report, config: Any, dtype: torch.dtype) -> dict[str, Any]:
 
 
 @torch.inference_mode()
-def long_video(report: Report) -> dict[str, Any]:
-    """Seconds of a whole long video: keyframes, the frames between, decoding, bytes on the host."""
+def long_video(report: Report, *, graphs: bool = False) -> dict[str, Any]:
+    """Seconds of a whole long video: keyframes, the frames between, decoding, bytes on the host.
+
+    With ``graphs`` denoisers and decoder are replayed from CUDA graphs, which recording is part of.
+    """
     sizes, device = report.sizes, report.device
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     five = {**sizes["volume"], "mask_channel": True}
@@ -347,6 +341,10 @@ def long_video(report: Report) -> dict[str, Any]:
     with torch.device(device):
         keys, filler = (VolumeUNetConfig(**some).build().to(dtype) for some in (five, between))
         decoder = VolumeAutoencoderConfig(**sizes["volume_autoencoder"]).build().to(dtype)
+    if graphs:
+        backend = CudaGraphs()
+        keys, filler = backend.denoiser(keys), backend.denoiser(filler)
+        decoder = backend.autoencoder(decoder)
     sampler = DDIM(steps=sizes["steps"], grid="leading" if sizes["steps"] > 2 else "trailing")
     first, filled = (
         ClipSampler(denoiser=network, diffusion=Diffusion(), sampler=sampler)
@@ -359,10 +357,12 @@ def long_video(report: Report) -> dict[str, Any]:
     for chunk in rollout(samplers, Request(seeds=(0,))):
         pixels = stream.push(chunk.z)
         if pixels is not None:
-            parts.append(to_bytes(pixels).cpu())
+            parts.append(HostCopy(to_bytes(pixels)))
             done += pixels.shape[2]
         if done >= sizes["frames"]:
             break
+    for part in parts:
+        part.wait()
     seconds = time.perf_counter() - start
     return {"frames": done, "seconds": round(seconds, 2), "gb": watch(), "dtype": str(dtype)}
 

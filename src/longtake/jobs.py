@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import UInt8
 from torch import Tensor
 
 from longtake.checkpoint import read_tensors
@@ -23,6 +22,7 @@ from longtake.rollout import Request, Steering
 from longtake.segments import Segment, keep_whole, record_of, write_record
 from longtake.video import VideoError, VideoWriter, concatenate, overview, stream_video
 from longtake.video.background import Background
+from longtake.video.host_copy import HostCopy
 from longtake.video.write import check_format
 
 SEGMENT_FRAMES = 256  # most frames of a segment
@@ -194,7 +194,7 @@ def _write_segment(
         encoding = stack.enter_context(Background())  # beside the networks; ends before writers do
         for part in video(job.request, job.frames, state, steering):
             frames, state = part.bytes[:, : job.frames - done], part.state
-            encoding.submit(_write, writers, frames)
+            encoding.submit(_write, writers, HostCopy(frames))
             done += frames.shape[1]
             report(done, job.frames)
             if done >= end:
@@ -203,8 +203,8 @@ def _write_segment(
     return write_record(folder, start, done, paths, state)
 
 
-def _write(writers: Sequence[VideoWriter], frames: UInt8[Tensor, "b t h w 3"]) -> None:
-    for writer, own in zip(writers, frames.cpu().numpy(), strict=True):
+def _write(writers: Sequence[VideoWriter], frames: HostCopy) -> None:
+    for writer, own in zip(writers, frames.wait(), strict=True):
         writer.write(own)
 
 

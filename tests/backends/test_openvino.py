@@ -1,10 +1,13 @@
 """OpenVINO's programs compute what torch does, are kept, and are refused where they differ."""
 
+import functools
 import importlib
 import logging
 import math
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,6 +53,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("programs")
 
 
+@functools.cache
+def weights(kind: str) -> dict[str, torch.Tensor]:
+    """The same random weights in every test, so that they share exported programs."""
+    torch.manual_seed(0)
+    return NETWORKS[kind].build().state_dict()
+
+
 def prediction(network: Denoiser, signals: dict[str, torch.Tensor]) -> torch.Tensor:
     z = torch.linspace(-2, 2, 2 * math.prod(network.spec.shape)).reshape(2, *network.spec.shape)
     t = torch.tensor([0.3, 0.9], dtype=torch.float64)  # as samplers give it
@@ -74,12 +84,64 @@ def light(model: VideoModel) -> Redecoded:
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_a_denoiser_predicts_as_torch_does_and_its_program_is_kept(kind: str, folder: Path):
     network = NETWORKS[kind].build().eval()
+    network.load_state_dict(weights(kind))
     said: list[str] = []
     made = prediction(OpenVINO(folder=folder, say=said.append).denoiser(network), SIGNALS[kind])
     assert torch.allclose(made, prediction(network, SIGNALS[kind]), rtol=0, atol=5e-6)
     assert len(said) == 1
     again = OpenVINO(folder=folder, say=pytest.fail).denoiser(network)
     assert torch.equal(prediction(again, SIGNALS[kind]), made)
+
+
+@pytest.fixture
+def own_folder(folder: Path, tmp_path: Path) -> Path:
+    """Copy of the programs exported so far, without what was compiled of them."""
+    ignored = shutil.ignore_patterns(f"{module.COMPILED}_*")
+    return shutil.copytree(folder, tmp_path / "programs", ignore=ignored)
+
+
+def compiled(folder: Path) -> dict[Path, int]:
+    files = [file for file in folder.glob(f"*/{module.COMPILED}_*/*") if file.is_file()]
+    return {file: file.stat().st_mtime_ns for file in files}
+
+
+def test_compiled_programs_are_kept_for_each_precision_and_compute_the_same(own_folder: Path):
+    network = NETWORKS["triplane"].build().eval()
+    network.load_state_dict(weights("triplane"))
+
+    def predicted(**settings: Any) -> torch.Tensor:
+        denoiser = OpenVINO(folder=own_folder, **settings).denoiser(network)
+        return prediction(denoiser, SIGNALS["triplane"])
+
+    made = predicted()
+    kept = compiled(own_folder)
+    assert len(kept) == 1
+    assert torch.equal(predicted(), made)
+    assert compiled(own_folder) == kept
+    predicted(precision="bfloat16")
+    assert len(compiled(own_folder)) == 2
+
+
+def test_a_damaged_compiled_program_is_compiled_again(own_folder: Path):
+    network = NETWORKS["triplane"].build().eval()
+    network.load_state_dict(weights("triplane"))
+    run = OpenVINO(folder=own_folder)
+    made = prediction(run.denoiser(network), SIGNALS["triplane"])
+    (kept,) = compiled(own_folder)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    assert torch.equal(prediction(run.denoiser(network), SIGNALS["triplane"]), made)
+
+
+def test_a_stopped_video_continues_bit_for_bit(folder: Path, tiny_triplane_model: VideoModel):
+    model, frames = tiny_triplane_model, 3 * tiny_triplane_model.autoencoder.spec.clip[0]
+    request = model.request([3])
+    whole = list(model.long_video(backend=OpenVINO(folder=folder))(request, frames))
+    assert len(whole) > 2
+    for number in range(len(whole) - 1):
+        later = model.long_video(backend=OpenVINO(folder=folder))  # as another process opens it
+        rest = list(later(request, frames, whole[number].state))
+        for part, expected in zip(rest, whole[number + 1 :], strict=True):
+            assert torch.equal(part.pixels, expected.pixels)
 
 
 def test_a_program_first_used_in_a_training_of_half_precision_is_that_of_float32(

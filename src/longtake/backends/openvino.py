@@ -6,6 +6,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ TOLERANCE = 2e-6
 """Largest accepted difference of a float32 program's outputs from PyTorch's, divided by the largest
 output or by 1."""
 PROGRAM = "program.xml"
+COMPILED = "compiled"  # beginning of the names of folders beside it, one for each set of settings
 ARGUMENT = "tensors_"  # what torch.export names the positional arguments of ``*tensors``
 FORMAT = 1
 HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -166,7 +168,7 @@ class Programs:
         path = self._backend.folder / self._key(inputs, embedding) / PROGRAM
         if not path.exists():
             self._export(path, inputs, embedding)
-        return _Program(path, self._backend.precision, self._backend.threads)
+        return _Program(path, self._backend.precision, self._backend.threads, keep=True)
 
     def _export(self, path: Path, inputs: Inputs, embedding: Embedding | None) -> None:
         """Export a program, check its output against PyTorch's, and write it to ``path``."""
@@ -211,21 +213,46 @@ def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
 
 
 class _Program:
-    """OpenVINO program compiled for the CPU, and called with tensors; it may read some only."""
+    """OpenVINO program compiled for the CPU, and called with tensors; it may read some only.
 
-    def __init__(self, path: Path, precision: str, threads: int | None) -> None:
+    With ``keep`` the compiled program is stored beside ``path``, and read from there if it is.
+    """
+
+    def __init__(
+        self, path: Path, precision: str, threads: int | None, *, keep: bool = False
+    ) -> None:
         settings = {
             "INFERENCE_NUM_THREADS": threads or torch.get_num_threads(),
             "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": HINTS[precision],
         }
-        self._compiled = _openvino().Core().compile_model(path, "CPU", settings)
+        compiled = _compile_and_keep if keep else _compile
+        self._compiled = compiled(path, settings)
         names = [name for each in self._compiled.inputs for name in each.get_names()]
         self._read = [int(name.removeprefix(ARGUMENT)) for name in names]
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
         arrays = [tensors[number].contiguous().numpy() for number in self._read]
         return torch.from_numpy(self._compiled(arrays)[0].copy())
+
+
+def _compile(path: Path, settings: Mapping[str, Any]) -> Any:
+    return _openvino().Core().compile_model(path, "CPU", dict(settings))
+
+
+def _compile_and_keep(path: Path, settings: Mapping[str, Any]) -> Any:
+    """Compile a program, or read it from OpenVINO's model cache, which is kept beside it.
+
+    The cache is moved into its place when it is whole, so that no killed process leaves half of it.
+    """
+    kept = path.parent / f"{COMPILED}_{digest(settings)}"
+    if kept.exists():
+        return _compile(path, {**settings, "CACHE_DIR": str(kept)})
+    made = None
+    with suppress(OSError), TemporaryDirectory(dir=path.parent) as place:  # may not be writable
+        made = _compile(path, {**settings, "CACHE_DIR": f"{place}/cache"})
+        put(Path(place) / "cache", kept)
+    return made or _compile(path, settings)
 
 
 class _Function(nn.Module):
