@@ -71,7 +71,7 @@ def test_videos_of_two_sizes_are_shown_by_larger_pixels_and_measured_each_by_its
         folder = tmp_path / "jobs" / job / "files"
         folder.mkdir(parents=True)
         blocks = rng.integers(0, 200, (1, size // 8, size // 8, 1), np.uint8)
-        grey = (blocks + np.arange(0, 54, 6, np.uint8)[:, None, None, None]).repeat(3, 3)
+        grey = (blocks + np.arange(0, 54, 6, dtype=np.uint8)[:, None, None, None]).repeat(3, 3)
         with VideoWriter(folder / "video.mp4", 8) as writer:
             writer.write(grey.repeat(8, 1).repeat(8, 2))
     ours, theirs = Pipe()

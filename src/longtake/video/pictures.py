@@ -136,7 +136,7 @@ def _pixel_aspect(picture: Image.Image) -> Fraction | None:
 
 
 def _square(frame: UInt8[np.ndarray, "h w 3"], aspect: Fraction | None) -> np.ndarray:
-    height, width = square_size(*frame.shape[:2], aspect)
+    height, width = square_size(frame.shape[0], frame.shape[1], aspect)
     if (height, width) == frame.shape[:2]:
         return frame
     return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BICUBIC))
