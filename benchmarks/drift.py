@@ -24,6 +24,7 @@ from pathlib import Path
 from drift_films import (
     FAULTS,
     FPS,
+    RENDERED,
     SIZE,
     WORLDS,
     Fault,
@@ -179,7 +180,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--share", type=float, default=1.0, help="of the videos; fewer is faster")
-    parser.add_argument("--worlds", nargs="*", default=list(WORLDS), choices=list(WORLDS))
+    parser.add_argument("--worlds", nargs="*", default=RENDERED, choices=list(WORLDS))
     parser.add_argument("--frames", type=int, nargs="*", default=list(COUNTS), choices=COUNTS)
     parser.add_argument("--faults", nargs="*", default=list(FAULTS), choices=list(FAULTS))
     parser.add_argument("--seed", type=int, default=SEED)

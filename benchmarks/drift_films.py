@@ -23,9 +23,9 @@ import faults
 SIZE, FPS = 64, 8.0
 STRIDE = 29
 """Through the world's videos, whose 24 classes come in turn: another time of day each time."""
-WORLDS = {"sky": SkyWorld, "marbles": MarblesWorld}
-if find_spec("vizdoom"):
-    WORLDS["doom"] = DoomWorld
+WORLDS = {"sky": SkyWorld, "marbles": MarblesWorld, "doom": DoomWorld}
+RENDERED = [name for name in WORLDS if name != "doom" or find_spec("vizdoom")]
+"""The worlds whose videos can be rendered with the packages that are installed."""
 EDITS: Mapping[str, Sequence[int]] = {
     "bikes.mp4": (30, 76, 137, 187, 242),
     "bigbuckbunny.mp4": (),
