@@ -229,6 +229,9 @@ def read_results(out: Path) -> dict[str, Result]:
     return {name: Result.read(path) for name, path in paths.items() if path.exists()}
 
 
+NO_INTERVAL = "no interval, which needs clips of two videos"
+
+
 class ShownScore(NamedTuple):
     """A score of an evaluation as text, for a page.
 
@@ -284,10 +287,10 @@ def write_card(model: VideoModel, out: Path, plan: Plan) -> None:
         rows.append(f"| {name} | {stage.steps:,} | {stage.steps * batch:,} | {values} |")
     measured = []
     for score in scores(out):
-        interval = f"; 95 % interval {score.interval}" if score.interval else ""
+        interval = f"95 % interval {score.interval}" if score.interval else NO_INTERVAL
         floor = f"; real against real {score.floor}" if score.floor else ""
         clips = plural(score.clips, "clip")
-        measured.append(f"- {score.metric} of {clips}: {score.value}{interval}{floor}")
+        measured.append(f"- {score.metric} of {clips}: {score.value}; {interval}{floor}")
     text = Template(Path(__file__).with_name("card.md").read_text(encoding="utf-8")).substitute(
         name=out.resolve().name,
         folder=out,
