@@ -1,18 +1,22 @@
 """Peak memory of `longtake generate` by the length of the video: it should not grow.
 
     python benchmarks/memory.py [--frames 500 20000] [--json out.json]
+    python benchmarks/memory.py --of "lvdm-sky --steps 1" --frames 128 2048
 
 Tiny models with random weights, a hierarchical one of volumes (LVDM) and one that draws clip after
-clip of planes (PVDM), write mp4 files, each in a process of its own.
+clip of planes (PVDM), or a model that is named with options of the command, write mp4 files, each
+in a process of its own. Memory does not depend on the number of steps, so one will do.
 """
 
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,7 +27,7 @@ from longtake.denoisers.triplane_unet import TriplaneUNetConfig
 from longtake.denoisers.volume_unet import VolumeUNet, VolumeUNetConfig
 from longtake.diffusion import DDIM, Cosine, Diffusion
 from longtake.model import ModelIndex, Sampling, VideoModel
-from longtake.rollout import Hierarchical, NextClip, Rollout
+from longtake.rollout import Hierarchical, NextClip
 
 
 def volume() -> VideoModel:
@@ -60,11 +64,11 @@ def triplane() -> VideoModel:
     )
 
 
-def _index(rollout: Rollout, **sampling: float) -> ModelIndex:
+def _index(rollout: Hierarchical | NextClip, context_noise: float = 0.0) -> ModelIndex:
     return ModelIndex(
         fps=8,
         diffusion=Diffusion(schedule=Cosine(), prediction="v"),
-        sampling=Sampling(sampler=DDIM(steps=2), rollout=rollout, **sampling),
+        sampling=Sampling(sampler=DDIM(steps=2), rollout=rollout, context_noise=context_noise),
     )
 
 
@@ -82,9 +86,9 @@ def _volume_unet(frames: int) -> VolumeUNet:
     ).build()
 
 
-def measure(model: Path, frames: int, out: Path) -> dict[str, float]:
-    """Peak resident memory in MB, and seconds, of one process."""
-    command = ["generate", str(model), "--frames", str(frames), "-o", str(out), "--device", "cpu"]
+def measure(words: Sequence[str], frames: int, out: Path) -> dict[str, float]:
+    """Peak resident memory in MB, and seconds, of one process; ``words`` begin with the model."""
+    command = ["generate", *words, "--frames", str(frames), "-o", str(out), "--device", "cpu"]
     program = [sys.executable, "-c", "from longtake.cli import main; main()", *command]
     began = time.perf_counter()
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -97,15 +101,15 @@ def measure(model: Path, frames: int, out: Path) -> dict[str, float]:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--frames", type=int, nargs="+", default=[500, 20_000])
+    parser.add_argument("--of", help="model and options that are measured instead of tiny models")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        result = {
-            model.__name__: _rows(model(), Path(temporary) / model.__name__, chosen.frames)
-            for model in (volume, triplane)
-        }
+    if chosen.of:
+        result = {chosen.of: _rows(shlex.split(chosen.of), chosen.frames)}
+    else:
+        result = {model.__name__: _rows_of(model(), chosen.frames) for model in (volume, triplane)}
     print("| latents | frames | peak memory, MB | against the first | seconds |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name, rows in result.items():
@@ -116,9 +120,15 @@ def main() -> None:
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _rows(model: VideoModel, folder: Path, lengths: list[int]) -> list[dict[str, float]]:
-    model.save_pretrained(folder / "model")
-    return [measure(folder / "model", n, folder / f"{n}.mp4") for n in lengths]
+def _rows_of(model: VideoModel, lengths: Sequence[int]) -> list[dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(Path(folder) / "model")
+        return _rows([f"{folder}/model"], lengths)
+
+
+def _rows(words: Sequence[str], lengths: Sequence[int]) -> list[dict[str, float]]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [measure(words, n, Path(folder) / f"{n}.mp4") for n in lengths]
 
 
 if __name__ == "__main__":

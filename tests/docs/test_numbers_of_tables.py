@@ -64,7 +64,8 @@ def ratios(values: list[float]) -> list[float]:
 def of_memory() -> list[float]:
     return [
         ratio
-        for rows in result("memory.json").values()
+        for name in ("memory.json", "memory_lvdm_sky.json")
+        for rows in result(name).values()
         for ratio in ratios([row["peak_mb"] for row in rows])
     ]
 
