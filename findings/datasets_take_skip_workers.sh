@@ -2,9 +2,8 @@
 # datasets 5.2.0: streamed splits made by take and skip overlap when their loaders have different numbers of workers.
 #
 # Expected: `take(n)` is "only the first n elements" and `skip(n)` leaves these out (their docstrings), so
-#   `clips.take(n)` and `clips.skip(n)` are a validation and a training set without a common clip, as the
-#   streaming guide (https://huggingface.co/docs/datasets/stream) makes them; the number of workers of a
-#   `DataLoader` changes the order of clips and not which clips there are.
+#   `clips.take(n)` and `clips.skip(n)` are a validation and a training set without a common clip; the number of
+#   workers of a `DataLoader` changes the order of clips and not which clips there are.
 # Happens: the shards are dealt out to the workers and n is divided among them: each worker takes, or skips, the
 #   first n / num_workers clips of its own shards. Which clips these are depends on `num_workers`. Validation
 #   is usually loaded with fewer workers than training, and then the two sets share clips, and others

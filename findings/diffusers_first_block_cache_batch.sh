@@ -5,8 +5,7 @@
 #   same seed (https://huggingface.co/docs/diffusers/using-diffusers/reusing_seeds), up to rounding. FirstBlockCache
 #   skips the other blocks in a step in which the first block's output changes little (`threshold`).
 # Happens: the change is one number, the mean over the whole batch, and the step is computed or skipped for all
-#   of its videos together. Pipelines that run the prompt and the negative prompt as one batch mix these two
-#   as well. PAB, TaylorSeer and MagCache go by the step alone and are not concerned.
+#   of its videos together. TaylorSeer goes by the step alone and is not concerned.
 # Seen (a tiny Wan of random weights, 20 steps, threshold 0.2, prompts of unlike strength; steps that all blocks
 #   compute, and mean distance of the first video from the one made alone, whose mean size is 1.2):
 #                              steps    distance
