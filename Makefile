@@ -14,6 +14,8 @@ PARALLEL := --numprocesses auto --maxprocesses 8 --dist loadfile
 # Networks, samplers and losses are tested with every annotated shape checked, and the coverage of what
 # everything stands on printed, for tests of that code alone. The checks make these tests three times
 # as slow, so the others, which call the same code, run without.
+# Run apart: in a process that had run many other tests before, one of these has ended it by a segmentation fault.
+APART := backends studio
 CHECKED := autoencoders denoisers diffusion features losses metrics model nn
 CHECKS := --jaxtyping-packages=longtake,beartype.beartype \
 	--cov=longtake.diffusion --cov=longtake.rollout --cov=longtake.model --cov-report=term:skip-covered
@@ -83,7 +85,8 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=--ignore=tests/%)
+	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=--ignore=tests/%) $(APART:%=--ignore=tests/%)
+	$(BIN)/python -m pytest $(PARALLEL) $(APART:%=tests/%)
 	$(BIN)/python -m pytest $(PARALLEL) $(CHECKED:%=tests/%) $(CHECKS)
 	$(BIN)/mkdocs build --strict
 
