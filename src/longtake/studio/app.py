@@ -23,8 +23,6 @@ from longtake.studio.numbers import drift_curve, health, metrics
 from longtake.studio.security import Guard
 from longtake.studio.showing import file
 from longtake.studio.studio import Studio
-from longtake.studio.trainings import log_rows
-from longtake.studio.watched import ROWS_SHOWN
 from longtake.studio.web import body_of, http_error, mistake, number_of, studio_of
 
 PAGE = Path(__file__).with_name("page")
@@ -90,7 +88,6 @@ def _page_routes() -> list[BaseRoute]:
         Route("/api/jobs/{id}/stop", _stop, methods=["POST"]),
         Route("/api/jobs/{id}/continue", _continue, methods=["POST"]),
         Route("/api/jobs/{id}/files/{name}", _file),
-        Route("/api/jobs/{id}/log", _log),
         Route("/api/jobs/{id}/drift", _drift),
         WebSocketRoute("/api/jobs/{id}/frames", watching.frames),
         Route("/api/uploads", uploads.listed),
@@ -196,11 +193,3 @@ async def _drift(request: Request) -> Response:
     job = studio.queue.job(request.path_params["id"])
     curve = await asyncio.to_thread(drift_curve, studio.queue.job_folder(job))
     return JSONResponse(curve)
-
-
-async def _log(request: Request) -> Response:
-    studio = studio_of(request)
-    job = studio.queue.job(request.path_params["id"])
-    after = max(number_of(request, "after", 0), 0)
-    rows = list(log_rows(studio.training_of(job)))
-    return JSONResponse(rows[after : after + ROWS_SHOWN])

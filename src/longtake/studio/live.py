@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -310,21 +310,18 @@ class _Log:
         A take begins with each start image and is numbered from 0; the change that has the image
         belongs to the take that it ends.
         """
-        begun, found = 0, []
-        for each in self._changes:
-            if begun == take and each.step == step:
-                found.append(each)
-            begun += each.start_image is not None
-        return found
+        return [each for n, each in self._by_take() if n == take and each.step == step]
 
     def until(self, take: int) -> list[LoggedChange]:
         """Changes of all takes before a take, with the one that has its start image."""
-        begun, found = 0, []
+        return [each for n, each in self._by_take() if n < take]
+
+    def _by_take(self) -> Iterator[tuple[int, LoggedChange]]:
+        """Yield each change after the number of its take."""
+        take = 0
         for each in self._changes:
-            if begun < take:
-                found.append(each)
-            begun += each.start_image is not None
-        return found
+            yield take, each
+            take += each.start_image is not None
 
     @property
     def starts(self) -> list[LoggedChange]:

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import os
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -31,18 +32,25 @@ def forget_peak() -> None:
 
 def peak_mb() -> float | None:
     """Greatest resident memory, in MiB, since ``forget_peak``; None on other systems than Linux."""
-    return _status("VmHWM") if RESET.exists() else None
+    if not RESET.exists():
+        return None
+    (kilobytes,) = re.findall(r"^VmHWM:\s*(\d+) kB$", STATUS.read_text(encoding="utf-8"), re.M)
+    return int(kilobytes) / 1024
 
 
 def resident_mb() -> float | None:
     """Resident memory of this process in MiB; None on other systems than Linux."""
-    return _status("VmRSS") if RESET.exists() else None
+    found = resident_bytes(os.getpid())
+    return None if found is None else found / MEGABYTE
 
 
-def _status(name: str) -> float:
-    text = STATUS.read_text(encoding="utf-8")
-    (kilobytes,) = re.findall(rf"^{name}:\s*(\d+) kB$", text, re.MULTILINE)
-    return int(kilobytes) / 1024
+def resident_bytes(number: int) -> int | None:
+    """Resident memory, in bytes, of the process with this id; None where it is unknown."""
+    try:
+        pages = int(Path(f"/proc/{number}/statm").read_text(encoding="utf-8").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def weights_mb(networks: Iterable["nn.Module"]) -> float:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from longtake.documents import read_json_lines
+from longtake.studio.memory import resident_bytes
 from longtake.studio.places import CURVE
 from longtake.studio.studio import Studio
 from longtake.studio.web import studio_of
@@ -47,15 +48,6 @@ def _lines(studio: Studio) -> Iterator[str]:
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:
     return f"# HELP {name} {text}", f"# TYPE {name} {kind}"
-
-
-def resident_bytes(number: int) -> int | None:
-    """Resident memory, in bytes, of the process with this id; None where it is unknown."""
-    try:
-        pages = int(Path(f"/proc/{number}/statm").read_text(encoding="utf-8").split()[1])
-    except OSError:
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def drift_curve(folder: Path) -> list[tuple[int, float]]:

@@ -8,6 +8,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from longtake.studio.errors import MissingError
+from longtake.studio.store import Job
+from longtake.studio.studio import trained_name
 from longtake.studio.trainings import exports, log_rows, newest_samples
 from longtake.studio.web import body_of, number_of, studio_of
 
@@ -40,7 +42,7 @@ def _shown(name: str, training: Path) -> dict[str, Any]:
 
 
 async def log(request: Request) -> Response:
-    """Answer ``GET /api/trainings/NAME/log`` with rows of its logs, after the first ``after``."""
+    """Answer ``GET .../log`` with rows of a training's logs, after the first ``after``."""
     after = max(number_of(request, "after", 0), 0)
     rows = list(log_rows(_training(request)))
     return JSONResponse(rows[after : after + ROWS_SHOWN])
@@ -62,22 +64,26 @@ async def use(request: Request) -> Response:
     described, which waits for the job that runs.
     """
     studio, wanted = studio_of(request), (await body_of(request)).get("export")
-    if "name" in request.path_params:
-        training, name = _training(request), request.path_params["name"]
-    else:
-        job = studio.queue.job(request.path_params["id"])
-        training, name = studio.training_of(job), f"train-{job.id}"
+    training = _training(request)
+    name = request.path_params.get("name") or trained_name(_job(request))
     found = {each.name: each for each in exports(training)}
     if wanted not in found:
         raise MissingError(f"the training has no model {wanted!r}; look at its list exports")
     return JSONResponse({"model": studio.offer(f"{name}-{wanted}", found[wanted].folder)}, 202)
 
 
+def _job(request: Request) -> Job:
+    return studio_of(request).queue.job(request.path_params["id"])
+
+
 def _training(request: Request) -> Path:
-    name, known = request.path_params["name"], studio_of(request).trainings
-    if name not in known:
+    """Folder of the training that a path names, or of the job that it names."""
+    studio, name = studio_of(request), request.path_params.get("name")
+    if name is None:
+        return studio.training_of(_job(request))
+    if name not in studio.trainings:
         raise MissingError(f"there is no training {name!r}")
-    return known[name]
+    return studio.trainings[name]
 
 
 ROUTES: list[BaseRoute] = [
@@ -85,5 +91,6 @@ ROUTES: list[BaseRoute] = [
     Route("/api/trainings/{name}/log", log),
     Route("/api/trainings/{name}/files/{file}", sample),
     Route("/api/trainings/{name}/use", use, methods=["POST"]),
+    Route("/api/jobs/{id}/log", log),
     Route("/api/jobs/{id}/use", use, methods=["POST"]),
 ]
