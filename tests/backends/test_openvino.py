@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_decoder import LARGE
 
-from longtake.autoencoders import LightVolumeDecoderConfig, Redecoded
+from longtake.autoencoders import Redecoded
 from longtake.backends import BackendError, OpenVINO
 from longtake.backends import openvino as module
 from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
@@ -70,15 +71,7 @@ def prediction(network: Denoiser, signals: dict[str, torch.Tensor]) -> torch.Ten
 
 def light(model: VideoModel) -> Redecoded:
     """The model's autoencoder with a light decoder."""
-    config = LightVolumeDecoderConfig(
-        clip=(8, 32, 32),
-        volume=(2, 4, 4, 4),
-        latent_width=8,
-        latent_blocks=0,
-        frame_width=8,
-        fine_width=8,
-    )
-    return Redecoded(model.autoencoder, config.build())
+    return Redecoded(model.autoencoder, LARGE.build())
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
