@@ -11,6 +11,7 @@ from training.tiny_runs import diffusion_run, train, triplane_autoencoder_run, t
 from longtake import run_folder
 from longtake.checkpoint import file_hash, read_tensors, write_tensors
 from longtake.config import ConfigError, changed
+from longtake.data.synthetic import SkyWorld
 from longtake.diffusion.signals import ABSENT
 from longtake.distributed import Ranks
 from longtake.model import VideoModel
@@ -144,6 +145,53 @@ def test_layers_for_text_continue_from_those_given_or_start_at_random(
         torch.testing.assert_close(given[name], known[name], atol=1e-9, rtol=1e-6)
         same = torch.equal(fresh[name], known[name])
         assert same == (name not in reads_text), name
+
+
+def test_text_that_begins_with_classes_does_what_they_do_also_where_no_caption_named_them(
+    runs: tuple[Path, DiffusionRun], tmp_path: Path
+):
+    """Trained for one step of no size: the layers are as fitted, and nothing else has changed."""
+    classes, run = runs
+    missing = "night, scattered, wind to the left"
+    still = ["training.steps=1", "training.ema=null", "training.optimizer.lr=1e-12"]
+    kind = {"volume_unet": "lvdm", "triplane_unet": "pvdm"}[run.denoiser.kind]
+    wide = [text.replace("16", "64") for text in (*TEXT, *OF_KIND[kind])]
+    own = ["init_text=classes", "denoiser.class_parts=[4, 3, 2]", "data.videos=96", *wide, *still]
+    train(changes(run, *own, f"data.without=['{missing}']"), tmp_path / "text")
+    model = VideoModel.from_pretrained(tmp_path / "text")
+    before = VideoModel.from_pretrained(classes).denoisers["first"].state_dict()
+    denoiser, encoder = model.denoisers["first"], model.index.text_encoder
+    assert encoder is not None
+    parts = denoiser.get_submodule("label_embed")
+    table = before.pop("label_embed.weight")
+    with torch.no_grad():
+        sums = parts(torch.arange(24))
+        torch.testing.assert_close(sums.mean(0), table.mean(0))
+        world = SkyWorld(split="test", videos=24)
+        for label, name in enumerate(model.index.classes):
+            index = next(i for i in range(24) if world.label(i) == label)
+            texts = [world.caption(index, wording=wording) for wording in range(5)]
+            text = denoiser.get_submodule("text_embed")(encoder.load()(texts))
+            error = (text - sums[label]).square().sum(-1).mean() / sums.var(0).sum()
+            assert error < (0.1 if name == missing else 0.03), name
+    after = denoiser.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_text_cannot_begin_with_classes_that_are_not_there(runs: tuple[Path, DiffusionRun]):
+    _, run = runs
+    with pytest.raises(ConfigError, match="init_text=classes reads classes of init_from"):
+        changes(run, "init_text=classes", "freeze_initial=false", "init_from=null")
+    base = VideoModel.from_pretrained(run.model)
+    for change, said in {
+        "denoiser.num_classes=null": "the denoiser reads no class; set denoiser.num_classes",
+        "denoiser.pool_text=false": "adds the mean of a text to its time embedding; set denoiser.",
+    }.items():
+        if change.split("=")[0].removeprefix("denoiser.") not in run.denoiser.model_fields_set:
+            continue
+        other = changes(run, "init_text=classes", change)
+        with pytest.raises(ConfigError, match=said):
+            other.begin(base, other.initial_denoiser())
 
 
 def started(run: DiffusionRun, folder: Path) -> Path:

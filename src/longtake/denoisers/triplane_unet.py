@@ -160,7 +160,7 @@ class TriplaneUNet(Denoiser):
         self.reads = frozenset(name for name, read in reads.items() if read)
         self.needs, self.text_width = config.needed(self.reads), config.text_width
         self.time_embed = TimeEmbedding(config.model_channels, config.embedding)
-        self.label_embed = config.table(config.num_classes)
+        self.label_embed = config.class_table()
         self.label_embeds = config.label_tables()
         self.text_embed = None
         if config.text_width is not None:

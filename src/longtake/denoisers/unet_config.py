@@ -1,9 +1,11 @@
 """Settings and parts that the UNets of both papers share (ADM; Dhariwal and Nichol 2021)."""
 
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Annotated, Literal
 
+import torch
 from jaxtyping import Float, Int
 from pydantic import Field, StringConstraints, model_validator
 from torch import Tensor, nn
@@ -36,6 +38,10 @@ class UNetConfig(Config, ABC):
         groups: number of groups of every GroupNorm; must divide every level's width.
         num_classes: number of classes that the network can be conditioned on; None: it reads no
             class; ``auto``, only in the config of a run: the number of classes of the run's data.
+        class_parts: for classes that combine parts, such as a time of day, a cloud cover and a wind
+            direction, number of values of each part; the last changes fastest from class to class.
+            The embedding of a class is then the sum of a vector for each of its parts, so that what
+            is learnt of a part holds in all classes. Empty: a vector for each class.
         labels: number of values of each named label that the network reads, each of which can be
             set alone, such as ``{time: 4, cover: 3, wind: 2}``.
         needs_text: whether a network that reads text must be given a text. If false, it can run
@@ -45,7 +51,8 @@ class UNetConfig(Config, ABC):
             again in the backward pass.
 
     Raises:
-        ValueError: ``channel_mult`` is empty, or ``groups`` does not divide a level's width.
+        ValueError: ``channel_mult`` is empty, ``groups`` does not divide a level's width, or
+            ``class_parts`` make another number of classes than ``num_classes``.
     """
 
     latent: tuple[Count, Count, Count, Count]
@@ -58,6 +65,7 @@ class UNetConfig(Config, ABC):
     resblock_updown: bool
     groups: Count = 32
     num_classes: Count | Literal["auto"] | None = None
+    class_parts: tuple[Count, ...] = Field(default=(), exclude_if=lambda parts: not parts)
     labels: dict[LabelName, Count] = Field(default={}, exclude_if=lambda labels: not labels)
     needs_text: bool = Field(default=True, exclude_if=bool)
     zero_init: bool = True
@@ -104,14 +112,29 @@ class UNetConfig(Config, ABC):
                 )
         return self
 
-    def table(self, rows: int | Literal["auto"] | None) -> "Table | None":
-        """Build a table of ``rows`` learned vectors to add to the time embedding; None for None.
+    @model_validator(mode="after")
+    def _parts_make_classes(self) -> "UNetConfig":
+        if self.class_parts and (combined := prod(self.class_parts)) != self.num_classes:
+            raise ValueError(
+                f"class_parts={list(self.class_parts)} make {combined} classes, but num_classes is "
+                f"{self.num_classes}; set it to {combined}"
+            )
+        return self
+
+    def class_table(self) -> "Table | SummedTable | None":
+        """Build the embeddings of classes to add to the time embedding; None without classes.
 
         Raises:
-            ValueError: ``rows`` is ``auto``, which only the config of a run may have.
+            ValueError: ``num_classes`` is ``auto``, which only the config of a run may have.
         """
-        if rows == "auto":
+        if self.num_classes == "auto":
             raise ValueError("num_classes=auto is for the config of a run; give a number or null")
+        if self.class_parts:
+            return SummedTable(self.class_parts, self.embedding)
+        return self.table(self.num_classes)
+
+    def table(self, rows: int | None) -> "Table | None":
+        """Build a table of ``rows`` learned vectors to add to the time embedding; None for None."""
         return None if rows is None else Table(rows, self.embedding)
 
     def needed(self, reads: frozenset[str]) -> frozenset[str]:
@@ -165,6 +188,51 @@ class Table(nn.Embedding):
     def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
         found = super().forward(input.clamp_min(0))
         return found * (input >= 0).to(found.dtype)[:, None]
+
+
+class SummedTable(nn.Module):
+    """Embeddings of classes that combine parts: of a class, the sum of a vector for each part.
+
+    ``parts`` are the numbers of values of the parts, of which the last changes fastest from class
+    to class, as in ``itertools.product``. Index -1 (or below) gives a vector of zeros.
+    """
+
+    def __init__(self, parts: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.tables = nn.ModuleList(Table(rows, width) for rows in parts)
+        for weight in self.tables.parameters():
+            nn.init.normal_(weight, std=len(parts) ** -0.5)  # the sum has a std of 1
+
+    def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
+        rest, found = input.clamp_min(0), []
+        for table in reversed(self.tables):
+            assert isinstance(table, Table)
+            rows = table.num_embeddings
+            found.append(table(rest % rows))
+            rest = torch.div(rest, rows, rounding_mode="floor")
+        return torch.stack(found).sum(0) * (input >= 0).to(found[0].dtype)[:, None]
+
+    def fits(self, weight: Tensor) -> bool:
+        """Whether a table of all classes has as many rows as there are combinations, as wide."""
+        axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
+        return weight.shape == (prod(axes), self.width)
+
+    def nearest(self, weight: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+        """State of the tables whose sums are nearest to a table of all classes, by least squares.
+
+        With all combinations present that is, for each part, the mean over the other parts; the
+        mean of all, which each part then has once, is kept in the last one alone.
+        """
+        axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
+        whole = weight.double().view(*axes, -1)
+        mean, state = whole.flatten(0, -2).mean(0), {}
+        for i in range(len(axes)):
+            others = [axis for axis in range(len(axes)) if axis != i]
+            part = whole.mean(others) if others else whole
+            last = i == len(axes) - 1
+            state[f"tables.{i}.weight"] = (part if last else part - mean).to(weight.dtype)
+        return state
 
 
 class PooledText(nn.Module):

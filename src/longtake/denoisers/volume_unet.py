@@ -120,7 +120,7 @@ class VolumeUNet(Denoiser):
         time_embed = partial(TimeEmbedding, config.model_channels, config.embedding)
         self.time_embed = time_embed()
         self.known_time_embed = time_embed() if config.known_time_embed else None
-        self.label_embed = config.table(config.num_classes)
+        self.label_embed = config.class_table()
         self.noise_embed = config.table(config.noise_classes)
         self.text_embed = None
         if config.pool_text and self.text_width is not None:

@@ -34,7 +34,11 @@ from longtake.training.callbacks import Callbacks
 from longtake.training.captions import check_captions, encode_captions
 from longtake.training.checkpoint import unsharded
 from longtake.training.config import TrainingConfig
-from longtake.training.initial_weights import start_from
+from longtake.training.initial_weights import (
+    check_text_of_classes,
+    start_from,
+    text_of_classes,
+)
 from longtake.training.latent_batches import LatentBatches, TrainingClip
 from longtake.training.methods.denoising import Denoising, validation_loss
 from longtake.training.trainer import VALIDATION_LOSS, Trainer
@@ -72,7 +76,9 @@ class DiffusionRun(Run):
             those that read classes, labels and text, where the two networks' differ. None: random
             weights.
         init_text: whether layers that read text begin with the weights of ``init_from``, if its
-            network has them; False: with random ones.
+            network has them; False: with random ones. ``classes``: with layers for the mean of a
+            text that give each caption the embedding of its clip's class, fitted in seconds; the
+            others are random.
         freeze_initial: whether the weights of ``init_from`` stay as they are, and only layers that
             read text, and embeddings of classes that its network lacks, are trained.
         diffusion: schedule, prediction and loss.
@@ -83,8 +89,8 @@ class DiffusionRun(Run):
         training: settings of the training loop.
 
     Raises:
-        ValueError: ``freeze_initial`` is set without ``init_from``, or ``diffusion.time_per_frame``
-            contradicts the cases of ``clip.context``.
+        ValueError: ``freeze_initial`` or ``init_text=classes`` is set without ``init_from``, or
+            ``diffusion.time_per_frame`` contradicts the cases of ``clip.context``.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {
@@ -111,7 +117,7 @@ class DiffusionRun(Run):
     denoiser: AnyDenoiser
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     init_from: str | None = None
-    init_text: bool = Field(default=True, exclude_if=lambda taken: taken)
+    init_text: bool | Literal["classes"] = Field(default=True, exclude_if=lambda t: t is True)
     freeze_initial: bool = Field(default=False, exclude_if=lambda frozen: not frozen)
     diffusion: Diffusion
     sampling: Sampling = Sampling()
@@ -138,6 +144,8 @@ class DiffusionRun(Run):
     def _frozen_weights_are_named(self) -> "DiffusionRun":
         if self.freeze_initial and self.init_from is None:
             raise ValueError("freeze_initial=true freezes the weights of init_from; set that too")
+        if self.init_text == "classes" and self.init_from is None:
+            raise ValueError("init_text=classes reads classes of init_from; set that too")
         return self
 
     @model_validator(mode="after")
@@ -214,6 +222,8 @@ class DiffusionRun(Run):
             ranks.device,
             model,
         )
+        if self.init_text == "classes" and captions.states is not None:
+            text_of_classes(denoiser, latents, captions.states)
         method = Denoising(denoiser, self.diffusion, batches, self.training, ranks)
         Trainer(
             method,
@@ -248,7 +258,7 @@ class DiffusionRun(Run):
                 network,
                 str(self.init_from),
                 freeze=self.freeze_initial,
-                with_text=self.init_text,
+                with_text=self.init_text is True,
             )
         return denoiser
 
@@ -269,6 +279,8 @@ class DiffusionRun(Run):
         base.autoencoder.spec.check_drawn(denoiser.spec, self.model)
         base.autoencoder.spec.check_clip(denoiser.spec, self.model)
         self.clip.check(denoiser)
+        if self.init_text == "classes":
+            check_text_of_classes(denoiser)
         if self.diffusion.time_per_frame and not denoiser.per_frame:
             raise ConfigError(
                 "diffusion.time_per_frame=true: this network has one time for all frames; set "
