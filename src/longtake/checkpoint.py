@@ -241,7 +241,7 @@ def read_config(
     Args:
         path: the file.
         kind: config class, or a union of them.
-        upgrade: changes the data of an earlier format before it is checked.
+        upgrade: takes the data that was read, a JSON object, and returns it in the present format.
 
     Raises:
         CheckpointError: the file is missing or not JSON.
@@ -299,7 +299,7 @@ def file_hash(path: Path) -> str:
 
 
 def weights_hash(module: nn.Module) -> str:
-    """First 16 hexadecimal digits of the SHA-256 over names, shapes and values of all weights."""
+    """First 16 hexadecimal digits of ``tensors_hash`` of a module's state dict."""
     return tensors_hash(module.state_dict())[:16]
 
 

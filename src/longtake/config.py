@@ -27,12 +27,12 @@ class Config(BaseModel):
     """A frozen pydantic model that can be written to YAML or JSON and read back equal.
 
     Attributes:
-        renamed: present name of each field that had another name. Files of an earlier format are
-            read with ``parse(..., upgrade=True)``; elsewhere a former name is an error that states
-            the present one.
+        renamed: present name of each field that had another name, by its former name. Files of an
+            earlier format are read with ``parse(..., upgrade=True)``; elsewhere a former name is an
+            error that states the present one.
         own_defaults: fields that get their default again when an override changes another kind of
             config to this one.
-        renamed_values: present name of each value that had another name, by field.
+        renamed_values: the same for values, by the field's name: present value by former value.
         added: fields that ``identity`` leaves out if they have their default, since hashes were
             made before these fields existed.
     """
@@ -88,9 +88,9 @@ def read(path: Path) -> Any:
 def override(kind: Any, data: Any, overrides: Sequence[str]) -> Any:
     """Copy a config's data with ``a.b=value`` overrides applied; values are YAML.
 
-    An override that changes a ``kind`` drops fields that the new kind does not have, or that are in
-    its ``own_defaults``. ``kind`` is the config class, or a union of them. Raises a ConfigError for
-    an override of another form.
+    An override that changes a field ``kind`` drops fields that the new kind does not have, or that
+    are in its ``own_defaults``. The argument ``kind`` is the config class, or a union of them.
+    Raises a ConfigError for an override of another form.
     """
     data = copy.deepcopy(data)
     pairs = [_pair(text) for text in overrides]

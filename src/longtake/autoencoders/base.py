@@ -92,10 +92,10 @@ class VideoAutoencoder(nn.Module, ABC):
         """
 
     def resized(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of such an autoencoder for another clip size, changed so that this one has them.
+        """Return ``weights``, of such an autoencoder for another clip size, in this one's shapes.
 
-        What does not depend on the size stays as it is. The values begin a training; they do not
-        encode as well as trained ones.
+        Weights whose shapes do not depend on the size stay as they are. The result is a start for
+        training; it does not encode as well as trained weights.
         """
         return weights
 

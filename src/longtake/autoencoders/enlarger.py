@@ -69,7 +69,7 @@ class Enlarger(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer, at which adversarial weights compare gradients."""
+        """Weight of the last layer; gradients at it set the adversarial loss's weight (VQGAN)."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Enlarged:

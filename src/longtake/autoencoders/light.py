@@ -102,7 +102,7 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
 
     @property
     def reach(self) -> int:
-        """Number of latent frames on each side of one on which its decoded frames depend."""
+        """Number of latent frames before, and after, each one that its decoded frames depend on."""
         mixed = 2 * (self.frame_blocks + self.fine_blocks)
         return 1 + -(-mixed // self.factors[0])
 
@@ -183,7 +183,7 @@ class LightDecoder(OtherDecoder):
 
     @property
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer, at which adversarial weights compare gradients."""
+        """Weight of the last layer; gradients at it set the adversarial loss's weight (VQGAN)."""
         return self.get_parameter("out.weight")
 
     def beside(self, autoencoder: VideoAutoencoder) -> Redecoded:

@@ -26,7 +26,7 @@ class OtherDecoder(nn.Module, ABC):
     @property
     @abstractmethod
     def last_layer(self) -> nn.Parameter:
-        """Weight of the network's last layer, at which adversarial weights compare gradients."""
+        """Weight of the last layer; gradients at it set the adversarial loss's weight (VQGAN)."""
 
     @abstractmethod
     def beside(self, autoencoder: VideoAutoencoder) -> "OtherFrames":
@@ -104,7 +104,7 @@ class OtherFrames(VideoAutoencoder, ABC):
 
 
 class Redecoded(OtherFrames):
-    """An autoencoder whose latents a ``LightDecoder`` decodes.
+    """An autoencoder whose latents ``decoder``, a ``LightDecoder``, decodes.
 
     Raises:
         ConfigError: the decoder reads latents of another shape, or makes clips whose size
@@ -132,7 +132,7 @@ class Redecoded(OtherFrames):
 
 
 class Enlarged(OtherFrames):
-    """An autoencoder whose decoded frames an ``Enlarger`` enlarges, each by itself.
+    """An autoencoder whose decoded frames ``decoder``, an ``Enlarger``, enlarges one by one.
 
     Raises:
         ConfigError: the enlarger's ``clip`` is not the autoencoder's, enlarged by ``factor``.

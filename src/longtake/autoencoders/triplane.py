@@ -120,12 +120,12 @@ class TriplaneAutoencoder(VideoAutoencoder):
         return self.get_parameter("decoder.to_pixel.weight")
 
     def resized(self, weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-        """Weights of such an autoencoder for another clip size, changed so that this one has them.
+        """Return ``weights``, of such an autoencoder for another clip size, in this one's shapes.
 
         The embeddings of positions along the axis that a plane lacks are interpolated linearly
         along it, as those of images are in vision transformers (Dosovitskiy et al., 2021, section
-        3.2); the embedding of the learned token at the end of a line stays. Rotary embeddings need
-        no change, as they span -1 to 1 at any size.
+        3.2); the embedding of the learned token after the last position stays. Rotary embeddings
+        need no change, as they span -1 to 1 at any size.
         """
         own = {f"encoder.{name}.position" for name in ("content", "motion_h", "motion_w")}
         lengths = {name: self.get_parameter(name).shape[1] for name in own & weights.keys()}
@@ -201,10 +201,10 @@ class TriplaneEncoder(nn.Module):
 
 
 class AxisPool(nn.Module):
-    """A transformer along one axis of a clip's tokens that reduces each line to one vector.
+    """A transformer that reduces the ``length`` tokens along one axis of a clip to one vector.
 
-    As in the official code, a learned token is appended to each line of ``length`` tokens, yet the
-    result is the output at the line's first token, not at the learned one.
+    As in the official code, a learned token is appended to these tokens, yet the result is the
+    output at the first of them, not at the learned one.
     """
 
     def __init__(self, config: TriplaneAutoencoderConfig, length: int) -> None:

@@ -111,7 +111,10 @@ def _recorded(function: Callable[[Inputs], Tensor], inputs: Inputs) -> _Recorded
 
 
 def record(run: Callable[[], Tensor]) -> tuple[Replay, Tensor]:
-    """Record a call on the current GPU; return what replays it, and the tensor that this fills."""
+    """Record a call on the current GPU.
+
+    Returns a function that replays it, and the tensor that each replay fills.
+    """
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -44,7 +44,7 @@ class OpenVINO:
     A network is compiled to a program for each shape of its inputs. Exporting one takes 10 to
     20 seconds for a network of ``lvdm-sky`` and up to two minutes for one of ``pvdm-sky``; the
     program is stored in ``folder``, under a hash of weights, shapes and versions, if its output
-    equals PyTorch's.
+    equals PyTorch's up to rounding. If not, the call of the network raises a BackendError.
 
     Attributes:
         precision: precision of the computation. ``bfloat16`` is float32 on CPUs without bfloat16

@@ -222,10 +222,10 @@ def plan(
 
     Args:
         model: the model.
-        wired: what makes the videos.
+        wired: the model combined with given frames, and the videos' length and frame rate.
         conditions: options for labels and prompts.
         videos: seeds, prompt and files.
-        identity: what the videos depend on besides the conditions.
+        identity: what the videos depend on besides the conditions, as JSON data.
 
     Raises:
         ValueError: a label or prompt is not one that the model reads, or would have no effect.
@@ -317,7 +317,11 @@ def check_effects(video: "VideoStream", frames: int, changes: "Mapping[int, Sign
 
 
 def delays(video: "VideoStream", changes: "Mapping[int, Signals]") -> list[str]:
-    """A line for each change along time that takes effect later than at its frame."""
+    """Return a line of text for each change that takes effect later than at its frame.
+
+    ``video`` makes the videos; ``changes`` are conditions (signals) by the frame at which they
+    begin.
+    """
     begins = {frame: video.frame_of(video.step_of(frame)) for frame in changes}
     return [
         f"the label or prompt from frame {frame} on takes effect at frame {first}, where the next "

@@ -304,9 +304,9 @@ def reconstruct(
 ) -> None:
     """Encode and decode videos of any length; prints PSNR.
 
-    Writes each video beside its reconstruction. After a stop the same command continues with the
-    next video. Videos of a folder that are damaged or of an unfit size are listed at the end, with
-    exit code 1.
+    Each file shows a video on the left and its reconstruction on the right. After a stop the same
+    command continues with the next video. Videos of a folder that are damaged or of an unfit size
+    are listed at the end, with exit code 1.
     """
     from longtake.cli.progress import frames as progress
     from longtake.model import VideoModel

@@ -175,7 +175,7 @@ def repeat(
     folder: Path,
     places: Mapping[str, str],
 ) -> str:
-    """The shell command that makes the video of a job again, if it was not changed meanwhile.
+    """The shell command that makes the video of a job again, if it was not steered.
 
     Empty if the job makes no video, or has no frame yet of a video without end. The last clip of
     such a video may differ: the command samples it as the last one.

@@ -72,7 +72,7 @@ def read_pvdm(
         heads: number of heads of the UNet's attention, which the weights do not determine; 8 in the
             released models, and by default.
         head_channels: the official option ``num_head_channels`` of the UNet, the width of a head,
-            by which ``heads`` is not used; None: the official -1.
+            which is used instead of ``heads``; None: the official -1, so ``heads`` is used.
         new_attention_order: the official option ``use_new_attention_order`` of the UNet.
         fps: frame rate of the videos; None: that of ``model``, or 25.
 

@@ -90,9 +90,10 @@ class OfficialLayout:
 
 
 def renamed(config: Any, rules: Rules) -> dict[str, str]:
-    """Official name of each weight of a network, by longtake's name, of which ``rules`` make it.
+    """Official name of each weight of a network, by longtake's name, from which it is made.
 
-    ``config`` is longtake's config of the network.
+    ``rules`` are replacements by regular expression, as ``replaced`` takes them; ``config`` is
+    longtake's config of the network.
 
     Raises:
         ValueError: the sizes in the config do not fit each other.
@@ -101,7 +102,7 @@ def renamed(config: Any, rules: Rules) -> dict[str, str]:
 
 
 def replaced(name: str, rules: Rules) -> str:
-    """Return ``name`` with the replacements ``rules`` applied, one after another."""
+    """Apply ``re.sub`` to ``name`` for each regular expression and replacement in ``rules``."""
     for part, replacement in rules.items():
         name = re.sub(part, replacement, name)
     return name
@@ -126,7 +127,7 @@ def _shapes(kind: type[Config], settings: str) -> Shapes:
 
 
 def check_weights(state: Mapping[str, Tensor], expected: Shapes) -> None:
-    """Check that a state dict has exactly the expected weights.
+    """Check that a state dict has exactly the weights of ``expected``: shapes by name.
 
     Raises:
         ValueError: a weight is missing, unknown or of another shape; the message names it.

@@ -62,7 +62,7 @@ def unet_config(
         spec: shape and bounds of the autoencoder's latents, which the weights do not determine.
         planes: sizes of the latents' three planes.
         heads: number of heads of every attention layer; 8 in the released models, and by default.
-        head_channels: width of a head, by which ``heads`` is not used; None: it follows from
+        head_channels: width of a head, which is used instead of ``heads``; None: it follows from
             ``heads``.
 
     Raises:

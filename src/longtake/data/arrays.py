@@ -96,6 +96,8 @@ class ArrayVideos(VideoSource):
 def map_array(path: Path) -> UInt8[np.ndarray, "n t h w 3"]:
     """Memory-map the videos of a ``.npy``, ``.npz`` or ``.safetensors`` file.
 
+    A compressed array of an ``.npz`` file is unpacked to a temporary file first.
+
     Raises:
         ValueError: the file is missing, broken, or does not hold exactly one uint8 array of shape
             (N, T, H, W, 3).

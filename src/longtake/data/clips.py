@@ -114,7 +114,10 @@ class ClipReader:
         self._source, self._faults = source, set[str]()
 
     def clip(self, draws: Iterable[Draw]) -> Clip:
-        """The first clip that can be decoded; ``draws`` yields arguments of ``ClipSource.clip``.
+        """The first clip that can be decoded of those that ``draws`` yields.
+
+        They are given as arguments of ``ClipSource.clip``: index of the video, generator, first
+        frame (None: where the clip plan says).
 
         Raises:
             VideoError: eight clips in a row cannot be decoded.

@@ -16,8 +16,8 @@ def encode_clips(
 ) -> list[Posterior]:
     """Posterior (batch of 1, on the CPU) of each clip, whose windows are encoded and joined.
 
-    They are joined along the latents' first axis after the channels, which is frames of a volume,
-    positions of planes.
+    A window has as many frames as the autoencoder's clips. Latents are joined along their first
+    axis after the channels: frames of a volume, positions of planes.
 
     Args:
         autoencoder: autoencoder on its device.

@@ -27,7 +27,8 @@ class EncodedClips(ClipLatents):
     """Latents of a source's clips, encoded each time: another start and crop every epoch.
 
     Attributes:
-        source: source of the clips; their length must be that of a whole number of windows.
+        source: source of the clips; their length must be that of a whole number of windows, each as
+            long as the autoencoder's clips.
         autoencoder: autoencoder on its device.
         batch: number of windows that are encoded at once.
         overlap_frames: number of frames of video that neighbouring windows of a clip share.

@@ -21,9 +21,9 @@ _END = object()
 class ForwardVideos(View):
     """Videos of a source whose frames just cover a plan's size, read without going back.
 
-    Reading continues where the last clip was read, if the next clip begins at most a clip's length
-    later; otherwise, and if a frame is damaged, ``source`` reads the clip. Only one thread may
-    read.
+    Reading continues after the last clip, if the next one is of the same video and begins at most
+    a clip's length later; otherwise it starts at the next clip. A clip with a damaged frame is read
+    by ``source``, in the video's own size. Only one thread may read.
     """
 
     def __init__(self, source: VideoSource, plan: ClipPlan) -> None:

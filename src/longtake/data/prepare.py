@@ -43,7 +43,8 @@ class PreparedVideo(Config):
         frames: number of frames that were read.
         dropped: number of frames in scenes that were too short.
         unread: number of frames that were left out because the deadline had passed.
-        fault: why it was not read, or not to its end; empty if it was read completely.
+        fault: why it was not read, or not to its end; or that FFmpeg concealed damage, or that its
+            caption cannot be read. Empty if none of these is so.
         scenes: the files that were written.
     """
 

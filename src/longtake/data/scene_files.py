@@ -103,12 +103,19 @@ def decoded(
 
 
 class SceneFiles:
-    """Writes the frames of a video to one file per scene, ``NAME.0000.mp4`` and so on in ``out``.
+    """Finds the scenes of a video and writes each to a file: ``NAME.0000.mp4`` and so on.
+
+    A scene begins where ``CutFinder`` finds a cut. Without ``settings.cuts`` there is one scene.
+
+    Args:
+        out: folder to write to.
+        name: NAME, a path below ``out``; its folders are made.
+        settings: size and format of the files, and the least number of frames of a scene.
 
     Attributes:
-        read: number of frames that were added so far.
+        read: number of frames that ``add`` was given so far.
         written: files that were written so far.
-        dropped: number of frames in scenes that were too short.
+        dropped: number of frames in scenes of fewer than ``settings.shortest`` frames.
     """
 
     def __init__(self, out: Path, name: str, settings: PrepareSettings) -> None:
@@ -124,7 +131,8 @@ class SceneFiles:
     def add(self, chunk: UInt8[np.ndarray, "t h w 3"], fps: Fraction) -> None:
         """Add the next frames of the video, at ``fps`` frames per second.
 
-        The last of them may be written by a later call. Existing files are replaced.
+        The last of them may be written by a later call, or by ``close``. Existing files are
+        replaced.
 
         Raises:
             VideoError: a file cannot be written.

@@ -40,8 +40,8 @@ class TriplaneUNetConfig(UNetConfig):
             it, over which the two cross-fade. In PVDM's paper and code clips share none and join
             with a jump, as each has its own decoding error.
         num_heads: number of heads of every attention layer.
-        head_channels: width of a head, by which ``num_heads`` is not used; None: it follows from
-            ``num_heads``.
+        head_channels: width of a head, which is used instead of ``num_heads``; None: it follows
+            from ``num_heads``.
         previous: whether the network reads the latent of the previous clip.
         plane_embed: add a learned vector per plane to the plane's features. The released networks
             do not, and so cannot distinguish the two motion planes of square frames: from pure

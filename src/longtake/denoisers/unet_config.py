@@ -214,15 +214,15 @@ class SummedTable(nn.Module):
         return torch.stack(found).sum(0) * (input >= 0).to(found[0].dtype)[:, None]
 
     def fits(self, weight: Tensor) -> bool:
-        """Whether a table of all classes has as many rows as there are combinations, as wide."""
+        """Whether ``weight`` has a row per combination of values, as wide as these embeddings."""
         axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
         return weight.shape == (prod(axes), self.width)
 
     def nearest(self, weight: Float[Tensor, "n d"]) -> dict[str, Tensor]:
-        """State of the tables whose sums are nearest to a table of all classes, by least squares.
+        """State dict whose sums are nearest, by least squares, to ``weight``, a row per class.
 
-        With all combinations present that is, for each part, the mean over the other parts; the
-        mean of all, which each part then has once, is kept in the last one alone.
+        A value of a part gets the mean of the rows of the classes that have it. The mean of all
+        rows, which these means all contain, is subtracted from them in all parts but the last.
         """
         axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
         whole = weight.double().view(*axes, -1)

@@ -51,8 +51,8 @@ class VolumeUNetConfig(UNetConfig):
             to them, as Stable Diffusion XL does with a pooled state; LVDM has attention alone.
 
     Raises:
-        ValueError: ``groups`` does not divide a level's width, or a field lacks another that it
-            needs or excludes.
+        ValueError: ``groups`` does not divide a level's width, or a field is set without another
+            that it needs, or together with one that it excludes.
     """
 
     kind: Literal["volume_unet"] = "volume_unet"
@@ -242,7 +242,10 @@ class _Prepared:
 
 
 class Step(nn.Module):
-    """A residual block of a ``VolumeUNet``, followed by attention if ``attend``."""
+    """A residual block of a ``VolumeUNet``, followed by attention if ``attend``.
+
+    It leads from ``channels`` to ``out_channels`` channels.
+    """
 
     def __init__(
         self, config: VolumeUNetConfig, channels: int, out_channels: int, *, attend: bool

@@ -126,7 +126,7 @@ def measure(video: Descriptors, chunk: int | None = None, first: int | None = No
 def trends(
     video: Descriptors, frozen: Bool[np.ndarray, "t"], cut: Sequence[int] = ()
 ) -> dict[str, Trend]:
-    """Linear trend of each measure, by name, in the longest stretch of frames between two cuts.
+    """Linear trend of each measure, by name, in the longest stretch of frames without a cut.
 
     ``cut`` are the first frames after cuts. Frames for which ``frozen`` is True do not count for
     motion. A stretch of fewer than 64 frames has no trends.
@@ -149,7 +149,7 @@ def trends(
 
 
 def longest_stretch(cut: Sequence[int], frames: int) -> tuple[int, int]:
-    """First frame of the longest stretch between two cuts, and the first frame after it.
+    """First frame of the longest stretch without a cut, and the first frame after it.
 
     ``cut`` are the first frames after cuts, ``frames`` is the number of frames of the video.
     """

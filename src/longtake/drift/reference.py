@@ -19,7 +19,9 @@ BATCH = 16  # frames that are decoded at once
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """How strong findings of real videos are: people who cross are a change of colour, too.
+    """Strengths of the findings of real videos, with which those of other videos are compared.
+
+    Real videos have findings, too: people who cross the picture change its colours.
 
     A video's finding is *beyond* the real videos if it is more than ``margin`` times as strong as
     the strongest finding of its kind among them. Here ``margin`` is the largest factor by which
@@ -81,7 +83,7 @@ def real_findings(
     chunk: int | None = None,
     report: ProgressCallback = no_progress,
 ) -> Reference | None:
-    """Measure real videos, each cut into stretches of this number of frames.
+    """Measure real videos, each cut into stretches of ``frames`` frames.
 
     Of n files, the first 256 / n stretches of each are measured, at least one. Stretches of one
     file are alike, not independent: from 49 files on they count together as one video. With fewer
@@ -95,7 +97,7 @@ def real_findings(
         report: called with the number of files done and their total.
 
     Returns:
-        None if each video has fewer frames.
+        the strength of their findings; None if each video has fewer than ``frames`` frames.
 
     Raises:
         VideoError: a video cannot be read.

@@ -177,8 +177,8 @@ def find_borders(
 
     Args:
         rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
-        beside_chance: by how much the logarithm of this improbability must exceed that of the
-            number of tries; 8 by default.
+        beside_chance: by how much the logarithm of 1 / probability must exceed that of the number
+            of tries; 8 by default.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -206,7 +206,7 @@ def aligned_borders(
 ) -> Seams | None:
     """Find evenly spaced borders on which all of the largest jumps lie; None if there are none.
 
-    Unlike ``find_borders``, it finds joints of which some do not jump. Of n frames, k are borders.
+    Unlike ``find_borders``, it finds borders of which some do not jump. Of n frames, k are borders.
     In random order, the m largest jumps all lie at borders with a probability of
     C(k, m) / C(n, m). It must be small compared with the number of periods, first borders and m
     that are tried. Jumps below a quarter of a level of 255, or below the usual, do not count.
@@ -214,8 +214,8 @@ def aligned_borders(
     Args:
         sizes: jump of the brightness in each frame (``light_jumps``).
         rise: logarithm of each jump divided by the median near it (``surprise``), for the ratio.
-        beside_chance: by how much the logarithm of this improbability must exceed that of the
-            number of tries.
+        beside_chance: by how much the logarithm of 1 / probability must exceed that of the number
+            of tries.
     """
     order = np.argsort(-sizes, kind="stable")
     order = order[(sizes[order] > LEAST_LIGHT) & (rise[order] > 0)].tolist()

@@ -122,7 +122,7 @@ class SkyReader(WorldReader):
 class MarblesReader(WorldReader):
     """Measures videos that imitate the synthetic data set ``marbles``.
 
-    It counts marbles, and events in which one vanishes, appears or teleports.
+    It counts marbles, and events in which one vanishes, appears, changes colour or teleports.
     """
 
     world = "marbles"

@@ -51,10 +51,11 @@ def write_report(
         out: folder to write to.
         plan: how videos are measured; None: ``DriftPlan()``.
         device: device on which features are computed.
-        real: folder of real videos of the same kind. Findings of a video are faults only if they
-            are stronger than those of equally long stretches of the real videos (``Reference``);
-            FVD and KVD of its windows are against the real videos. None: all findings are faults,
-            and windows are compared with the videos' own first windows.
+        real: a real video, or a folder of them, of the same kind, measured at their own size and
+            frame rate. Findings of a video are faults only if they are stronger than those of
+            equally long stretches of the real videos (``Reference``); FVD and KVD of its windows
+            are against the real videos. None: all findings are faults, and windows are compared
+            with the videos' own first windows.
         overwrite: replace an existing report.
         report: called with the number of frames done and their total, video by video.
 

@@ -110,7 +110,6 @@ def fvd_score(sets: FeatureSets) -> Score:
     """FVD with interval, floor (FVD between real clips) and limit (FVD of infinitely many clips).
 
     Floor and limit are computed if ``sets.settings`` says so.
-
     """
     how: Any = {"correction": sets.protocol.correction}
     name = sets.protocol.title("fvd")

@@ -159,8 +159,8 @@ def open_sources(
     are those of the data set; or with ``alone`` it is that of the generated videos, and None is
     returned for the real ones. A synthetic data set whose name has no size gets the frame size of
     the other source. ``captions`` says where captions of a folder of generated videos are read
-    from (None: no captions), ``settings`` how a model is sampled; ``ranks`` are the processes that
-    share the sampling.
+    from (None: no captions), ``settings`` how a model is sampled, ``protocol`` how many videos and
+    frames; ``ranks`` are the processes that share the sampling.
 
     Raises:
         ValueError: a name is not a source, or a single name is not a model of a synthetic data

@@ -26,7 +26,7 @@ class Score(Config):
             Score; otherwise the standard error; None if it is unknown.
         low: lower end of the 95 % interval; None if there is no interval.
         high: upper end of the 95 % interval; None if there is no interval.
-        interval_of: what the interval covers: the metric at this number of clips.
+        interval_of: what the interval covers, in words, such as FVD at a number of clips.
         unit: unit of the value, or a warning that it is of random features.
         draws: value for each random choice of real clips, if there are several.
         floor: the metric between real clips and the same number of other real clips; None if it was
@@ -62,7 +62,7 @@ class Score(Config):
 
         Args:
             found: value and standard error.
-            of: what the interval covers, such as the number of clips.
+            of: what the interval covers, in words, such as FVD at a number of clips.
             unit: unit of the value.
             least: lower bound of the interval, such as 0 for FVD.
 

@@ -14,7 +14,7 @@ class AttributeReader(nn.Module):
     """Feature network that measures the attributes of a synthetic data set, such as its wind.
 
     Each feature stands for a word of an attribute, such as ``left`` of ``wind``: it is 1 if a clip
-    shows it, else 0. ``world`` is the data set: ``sky``, ``marbles`` or ``doom``.
+    shows it, else 0. ``world`` is the data set, ``sky`` or ``marbles``.
     """
 
     def __init__(self, world: str) -> None:

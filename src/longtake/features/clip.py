@@ -21,7 +21,9 @@ class Clip(nn.Module):
     """A CLIP model of transformers; the features of a video are means over its frames.
 
     Features of each frame and of each text have length 1, so that the scalar product of the
-    features of a video and a text is the mean, over frames, of their cosine.
+    features of a video and a text is the mean, over frames, of their cosine. ``network`` is a
+    CLIPModel of transformers, ``tokenizer`` and ``processor`` its tokenizer and image processor;
+    ``read_clip`` loads all three.
     """
 
     def __init__(self, network: nn.Module, tokenizer: Any, processor: Any) -> None:

@@ -218,7 +218,8 @@ class I3D(nn.Module):
 def same_border(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Numbers of zeros before and after an axis of length ``size`` in TensorFlow's "SAME" padding.
 
-    It is that for one kernel size and stride. If the total is odd, one more is after the axis.
+    ``kernel`` and ``stride`` are those along this axis. If the total is odd, one more zero is after
+    the axis.
     """
     total = max(kernel - (size % stride or stride), 0)
     return total // 2, total - total // 2

@@ -84,9 +84,10 @@ class Clouds:
 
         Args:
             seed: seed of the phases.
-            wind: speed (x, z) of all waves, in lengths of the plane per frame.
+            wind: speed (x, z) of all waves per frame, in units of the plane, which are frame
+                heights as seen in the top row.
             boil: standard deviation of the random part of the rates, in turns per frame for a wave
-                of one cycle per unit length.
+                of one cycle per unit of the plane.
         """
         x, z = _wave_numbers()
         random = generator(seed, "waves")

@@ -73,7 +73,7 @@ def rows(signals: Signals, index: Int[Tensor, "n"]) -> Signals:
 def to(signals: Signals, device: torch.device | str) -> Signals:
     """Return signals moved to a device, floating-point tensors as float32.
 
-    A copy from pinned memory to a GPU does not wait for it.
+    A copy from pinned memory to a GPU does not wait for the GPU.
     """
     ahead = (
         torch.device(device).type == "cuda"
