@@ -4,8 +4,8 @@ import json
 import operator
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +16,10 @@ from torch import Tensor
 from longtake.autoencoders.base import StreamDecoder, VideoAutoencoder
 from longtake.checkpoint import CheckpointError
 from longtake.config import parse, to_dict
-from longtake.diffusion.signals import Signal
+from longtake.diffusion.signals import ContextCase, Signal
 from longtake.latents import LatentScaling, finite
 from longtake.registry import AnyGuidance
-from longtake.rollout import Change, Request, Rollout, Samplers, State, Steering
+from longtake.rollout import Change, Request, Role, Rollout, Samplers, State, Steering
 from longtake.video.pixels import to_bytes
 
 POSITION = frozenset({"step", "pushed", "guidance"})
@@ -132,12 +132,15 @@ class LongVideo(VideoStream):
         rollout: strategy that conditions each clip on earlier ones.
         autoencoder: decodes the latents.
         latent_scaling: maps the autoencoder's latents to the denoisers' and back.
+        context_cases: which frames of a clip the network of each role was trained to be given;
+            a role that is missing states nothing about it.
     """
 
     samplers: Samplers
     rollout: Rollout
     autoencoder: VideoAutoencoder
     latent_scaling: LatentScaling
+    context_cases: Mapping[Role, Sequence[ContextCase]] = field(default_factory=dict)
 
     @property
     def grain(self) -> int:

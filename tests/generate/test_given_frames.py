@@ -16,6 +16,7 @@ from longtake.generate import VideoStream
 from longtake.given import (
     FilledVideo,
     Given,
+    Placed,
     StartedVideo,
     read_given_image,
     read_given_video,
@@ -221,6 +222,9 @@ def test_an_image_is_one_frame_and_nothing_else_is_an_image(film: Path, tmp_path
     ("given", "fault"),
     [
         ({"start_image": Path("a.png"), "continued": Path("b.mp4")}, "start_image and continued "),
+        ({"start_image": Path("a"), "end_image": Path("b")}, "start_image and end_image cannot"),
+        ({"end_image": Path("a.png"), "loop": True}, "end_image and loop cannot be combined"),
+        ({"placed": (Placed(path=Path("a"), first=0),), "loop": True}, "placed and loop cannot"),
         ({"between": (Path("a.png"), Path("b.png")), "loop": True}, "between and loop cannot "),
         ({"interpolate": Path("a.mp4"), "loop": True}, "interpolate and loop cannot be combined"),
         ({"between": (Path("a.png"), Path("b.png")), "factor": 5}, "factor=5 belongs to inter"),

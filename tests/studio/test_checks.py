@@ -1,10 +1,14 @@
 """What a model cannot make is refused when it is asked for, not when its job starts."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from longtake.diffusion.signals.context_cases import Last
+from longtake.model import VideoModel
+from longtake.rollout import Autoregressive
 from longtake.studio.checks import Description, check_video
 from longtake.studio.loaded import Loaded, request_of
 from longtake.studio.settings import Limits, VideoSettings
@@ -76,6 +80,28 @@ def test_given_frames_that_a_model_cannot_use_are_named_as_the_user_named_them(
     with pytest.raises(ValueError, match="no model here can"):
         check_video(settings(**given), lacking, Limits(), Path())
     assert {*given} <= VideoSettings.model_fields.keys()
+
+
+def test_an_end_image_alone_is_for_models_that_were_trained_to_lead_up_to_one(
+    tiny_model: VideoModel, tmp_path: Path
+):
+    sampling = tiny_model.index.sampling.model_copy(update={"rollout": Autoregressive()})
+    update = {"sampling": sampling, "context_cases": {"first": (Last(),)}}
+    masked = replace(tiny_model, index=tiny_model.index.model_copy(update=update))
+    masked.save_pretrained(tmp_path / "masked")
+    made, upload = Loaded(), "a" * 12
+    made.places = {"masked": str(tmp_path / "masked")}
+    models = {"masked": made.describe("masked")}
+    assert "end_image_alone" in models["masked"]["can"]
+    (tmp_path / "uploads" / upload).mkdir(parents=True)
+    asked = VideoSettings(model="masked", end_image=upload)
+    check_video(asked, models, Limits(), tmp_path)
+    both = asked.model_copy(update={"continue_video": upload})
+    with pytest.raises(ValueError, match="end_image and continue_video cannot be combined"):
+        check_video(both, models, Limits(), tmp_path)
+    models["masked"]["can"].remove("end_image_alone")
+    with pytest.raises(ValueError, match="end_image needs a start_image too"):
+        check_video(asked, models, Limits(), tmp_path)
 
 
 def test_what_a_model_can_use_is_named_as_the_settings_are(tiny_run_folder: Path):

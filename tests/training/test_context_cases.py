@@ -1,8 +1,11 @@
 """What training gives of a clip: each case, and a mixture of them."""
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from tiny_runs import diffusion_run, train
@@ -19,10 +22,11 @@ from longtake.diffusion.signals.context_cases import (
     Last,
     Nothing,
 )
+from longtake.given import ending_with
 from longtake.model import VideoModel, sampling_with
 from longtake.noise import generator
 from longtake.registry import AnyContextCase
-from longtake.runs import DiffusionRun
+from longtake.runs import DiffusionRun, read_run
 
 FRAMES = 5
 CASES = get_args(get_args(AnyContextCase)[0])
@@ -52,6 +56,16 @@ def test_any_number_of_any_frames_is_given_but_never_none_or_all():
     counts = torch.stack(drawn).sum(1)
     assert counts.unique().tolist() == [1, 2, 3, 4]
     assert (torch.stack(drawn).mean(0) - 0.5).abs().max() < 0.1
+
+
+@pytest.mark.parametrize(
+    "case", [*(case for case, _, _ in MASKS), AnyFrames(), Last(counts=(2, 4))], ids=repr
+)
+def test_a_case_knows_every_mask_that_it_can_draw(case: ContextCase):
+    random = generator(0, "masks")
+    drawn = {tuple(case.mask(FRAMES, n / 1000, random).tolist()) for n in range(1000)}
+    every = list(itertools.product([False, True], repeat=FRAMES))
+    assert {mask for mask in every if case.draws(torch.tensor(mask))} == drawn
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -121,6 +135,24 @@ def test_a_model_trained_with_frame_times_states_it_and_follows_rollouts_that_us
     assert model.index.diffusion.time_per_frame
     video = model.long_video(sampling_with(model.index.sampling, ["rollout.kind=fifo"]))
     assert next(video(model.request([1]), 8)).frames.shape[0] == 1
+
+
+def test_a_model_states_the_cases_it_was_trained_with_and_leads_up_to_an_image(
+    run: DiffusionRun, tmp_path: Path
+):
+    masked = read_run("lvdm_demo_masked")
+    assert isinstance(masked, DiffusionRun)
+    assert masked.clip.context is not None
+    cases = masked.clip.context.cases
+    named = f"clip.context.cases={json.dumps([to_dict(case) for case in cases])}"
+    train(changed(DiffusionRun, run, [*STATED, named]), tmp_path)
+    model = VideoModel.from_pretrained(tmp_path / "model")
+    assert model.index.context_cases == {"first": cases}
+    image = np.full((1, 16, 16, 3), 77, np.uint8)
+    video = ending_with(model.long_video(), image)
+    (part,) = video(model.request([1]), video.length)
+    assert np.array_equal(part.frames[0, -1:], image)
+    assert not np.array_equal(part.frames[0, :1], image)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Options of ``longtake generate`` by which a user gives frames, and what they make of a model."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +10,7 @@ from typer import Option
 
 if TYPE_CHECKING:
     from longtake.generate import LongVideo
-    from longtake.given import Wired
+    from longtake.given import Placed, Wired
 
 Frames = Annotated[
     int | None,
@@ -22,7 +24,8 @@ StartImage = Annotated[
     Path | None, Option("--start-image", help="image that each video begins with")
 ]
 EndImage = Annotated[
-    Path | None, Option("--end-image", help="image that it ends with, with --start-image")
+    Path | None,
+    Option("--end-image", help="image that each video ends with, also with --start-image"),
 ]
 Continue = Annotated[Path | None, Option("--continue", help="video that each video continues")]
 Between = Annotated[
@@ -33,14 +36,25 @@ Interpolate = Annotated[Path | None, Option(help="video between whose frames new
 Factor = Annotated[
     int | None, Option(min=2, help="check that --interpolate multiplies frames by this")
 ]
+GivenAt = Annotated[
+    list[str] | None,
+    Option(
+        "--given",
+        help="frames at a place of a video of one clip, PLACE:IMAGE or FIRST-LAST:VIDEO, as "
+        "8:a.png; may be repeated",
+        show_default=False,
+    ),
+]
 Loop = Annotated[bool, Option("--loop", help="lead the end of each video back to its first frame")]
+
+_AT = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?:\s*(\S.*?)\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class GivenOptions:
     """Values of the options for given frames, by the options' names; None: not given.
 
-    ``continued`` is the value of ``--continue``.
+    ``continued`` is the value of ``--continue``, ``placed`` are those of ``--given``.
 
     Raises:
         ValueError: options contradict each other.
@@ -53,11 +67,14 @@ class GivenOptions:
     interpolate: Path | None
     factor: int | None
     loop: bool
+    placed: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         ways = {
             "--start-image": self.start_image,
             "--continue": self.continued,
+            "--end-image": self.end_image if self.start_image is None else None,
+            "--given": self.placed or None,
             "--between": self.between,
             "--interpolate": self.interpolate,
         }
@@ -71,11 +88,8 @@ class GivenOptions:
                 f"--loop and {filled[0]} cannot be combined: that video ends with a given frame; "
                 "choose one"
             )
-        if self.end_image is not None and self.start_image is None:
-            raise ValueError(
-                f"--end-image {self.end_image}: no video can be made towards a last frame "
-                "alone; give --start-image too"
-            )
+        if self.loop and self.placed:
+            raise ValueError("--loop and --given cannot be combined; choose one")
         if self.factor is not None and self.interpolate is None:
             raise ValueError(
                 f"--factor {self.factor} belongs to --interpolate VIDEO; give that too"
@@ -102,6 +116,8 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
         between = (options.start_image, options.end_image)
     given = Given(
         start_image=None if between else options.start_image,
+        end_image=None if between else options.end_image,
+        placed=[_placed(text) for text in options.placed] if options.placed else None,
         continued=options.continued,
         between=between,
         interpolate=options.interpolate,
@@ -112,3 +128,17 @@ def wire(video: "LongVideo", options: GivenOptions, frames: int | None, fps: flo
     for note in found.notes:
         print(note)
     return found
+
+
+def _placed(text: str) -> "Placed":
+    """Read a value of ``--given``; a ValueError if it is not of that form."""
+    from longtake.given import Placed
+
+    found = _AT.fullmatch(text)
+    if found is None:
+        raise ValueError(
+            f"--given {text}: expected a place and a file, such as 8:a.png, or 8-11:film.mp4 for "
+            "a video's first frames"
+        )
+    first, last, path = found.groups()
+    return Placed(path=Path(path), first=int(first), last=None if last is None else int(last))

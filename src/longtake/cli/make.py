@@ -188,6 +188,7 @@ def generate(  # noqa: PLR0913
     interpolate: given.Interpolate = None,
     factor: given.Factor = None,
     loop: given.Loop = False,
+    given_at: given.GivenAt = None,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
@@ -206,7 +207,7 @@ def generate(  # noqa: PLR0913
     from longtake.model import sampling_with
 
     frames_given = given.GivenOptions(
-        *(start_image, end_image, continued, between, interpolate, factor, loop)
+        *(start_image, end_image, continued, between, interpolate, factor, loop, given_at)
     )
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from longtake.diffusion.signals import context_frames
+from longtake.diffusion.signals import Signals, context_frames
 from longtake.generate import (
     LongVideo,
     Part,
@@ -21,7 +21,7 @@ from longtake.given.encoding import check_size, frames_per_latent, held
 from longtake.given.started import SOFTENED
 from longtake.latents import finite
 from longtake.noise import derive
-from longtake.rollout import Request, Steering
+from longtake.rollout import Request, Role, Steering
 from longtake.rollout.base import following
 from longtake.video import to_model
 
@@ -98,7 +98,7 @@ class FilledVideo(VideoStream):
                 f"frames={frames} must be at most {self.length}: {len(self.frames)} given frames, "
                 f"{self.factor} apart"
             )
-        self._check_text(request)
+        check_text(self.video, "interpolator", request)
         steering = steering or Steering()
         state = state or {}
         total = stored_change(state)
@@ -110,16 +110,6 @@ class FilledVideo(VideoStream):
                 pixels = torch.cat([pixels, self._own(pair + 1, pixels)], 2)
             position = {"given.pair": torch.tensor(pair + 1), **change_state(total)}
             yield Part(pixels, position, {} if change is None else {pair: change})
-
-    def _check_text(self, request: Request) -> None:
-        """Raise a ValueError if there is a prompt, but no network of the model that can use it."""
-        samplers = self.video.samplers
-        needed = samplers["interpolator"].reads | samplers["first"].denoiser.needs
-        if "text" in request.signals and "text" not in needed:
-            raise ValueError(
-                "this model's network that fills in between given frames reads no text; give no "
-                "prompt"
-            )
 
     def _pair(self, request: Request, pair: int) -> Float[Tensor, "b 3 t h w"]:
         """The first given frame of a pair and the new ones after it, without the second given."""
@@ -138,6 +128,28 @@ def fill_factor(video: LongVideo) -> int:
     """Distance in frames from a given frame to the next, if ``video`` fills in between them."""
     latents = video.samplers["interpolator"].spec.frames
     return (latents - 2) * frames_per_latent(video) + 1
+
+
+def check_text(video: LongVideo, role: Role, request: Request) -> None:
+    """Raise a ValueError if there is a prompt, but the network of ``role`` reads no text.
+
+    A prompt without which the model makes no videos is accepted.
+    """
+    needed = video.samplers[role].reads | video.samplers["first"].denoiser.needs
+    if "text" in request.signals and "text" not in needed:
+        raise ValueError(
+            "this model's network that fills in between given frames reads no text; give no prompt"
+        )
+
+
+def readable(video: LongVideo, role: Role, signals: Signals) -> Signals:
+    """The signals without those of first clips, and those that only other roles' networks read.
+
+    What the latter say is shown by frames that are given.
+    """
+    reads = (each.reads for each in video.samplers.values())
+    shown = frozenset[str]().union(*reads) - video.samplers[role].reads
+    return {k: v for k, v in following(signals).items() if k not in shown}
 
 
 def fill_gap(
@@ -170,10 +182,7 @@ def fill_gap(
     z = [held(video, frame).select(axis, 0) for frame in (left, right)]
     ends = dict(zip((0, sample.spec.frames - 1), z, strict=True))
     ends = {i: x.expand(videos, *x.shape[1:]) for i, x in ends.items()}
-    reads = (each.reads for each in video.samplers.values())
-    shown = frozenset[str]().union(*reads) - sample.reads  # by the frames before and after the gap
-    read = {k: v for k, v in following(request.signals).items() if k not in shown}
-    signals = context_frames(sample.spec, ends, read)
+    signals = context_frames(sample.spec, ends, readable(video, "interpolator", request.signals))
     sampled = sample(signals, seeds, request.on_evaluation, request.guidance).z
     names = [f"seed {seed}" for seed in request.seeds]
     latents = video.latent_scaling.inverse(finite(sampled, "sampled latents", names, place))

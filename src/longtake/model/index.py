@@ -13,10 +13,12 @@ from longtake.checkpoint import CONFIG, WEIGHTS, CheckpointError, read_config
 from longtake.config import Config, changed, parse, to_dict
 from longtake.diffusion import DDIM, DDPM, Diffusion, Together, Unguided
 from longtake.diffusion.schedule import STEPS
+from longtake.diffusion.signals import ContextCase
 from longtake.hub import INDEX, find_model
 from longtake.latents import LatentScaling
 from longtake.registry import (
     AnyAutoencoder,
+    AnyContextCase,
     AnyDecoder,
     AnyDenoiser,
     AnyGuidance,
@@ -205,6 +207,8 @@ class ModelIndex(Config):
         made_by: the checkpoint that the model was converted from; empty for a trained one.
         roles: folder of the network that fills each role. One network may fill several roles;
             without ``next``, the network of ``first`` continues videos too.
+        context_cases: which frames of a clip the network of each role was trained to be given;
+            a role that is missing states nothing about it.
         students: networks distilled to sample in few steps, by the role in which one replaces the
             network of ``roles`` if it is asked for.
         decoders: folder of each other decoder of the autoencoder's latents, by its name, such as
@@ -225,6 +229,9 @@ class ModelIndex(Config):
     text_encoder: AnyTextEncoder | None = Field(default=None, exclude_if=lambda e: e is None)
     made_by: str = ""
     roles: dict[Role, FolderName] = {}  # noqa: RUF012 (pydantic copies it)
+    context_cases: dict[Role, tuple[AnyContextCase, ...]] = Field(
+        default={}, exclude_if=lambda cases: not cases
+    )
     students: dict[Role, Student] = Field(default={}, exclude_if=lambda students: not students)
     decoders: dict[DecoderName, FolderName] = Field(default={}, exclude_if=lambda found: not found)
     weights: dict[FolderName, str] = {}  # noqa: RUF012
@@ -239,6 +246,15 @@ class ModelIndex(Config):
                 f"networks of roles and decoders: {', '.join(sorted(networks)) or 'none'}"
             )
         return self
+
+    def trained(self, roles: Collection[Role], cases: Sequence[ContextCase]) -> "ModelIndex":
+        """Copy of the index which states that the network of ``roles`` was trained with ``cases``.
+
+        Other roles that it states keep theirs.
+        """
+        kept = {role: own for role, own in self.context_cases.items() if role not in roles}
+        stated = dict.fromkeys(roles, tuple(cases)) if cases else {}
+        return self.model_copy(update={"context_cases": {**kept, **stated}})
 
     def with_students(self) -> "ModelIndex":
         """Copy of the index in which students replace the networks they were distilled from."""
@@ -255,9 +271,10 @@ class ModelIndex(Config):
 
     def _of(self, roles: Mapping[Role, str], sampling: Sampling) -> "ModelIndex":
         used = {AUTOENCODER, *roles.values(), *self.decoders.values()}
+        replaced: list[Role] = [k for k, name in roles.items() if name != self.roles.get(k)]
         weights = {name: value for name, value in self.weights.items() if name in used}
         changes = {"roles": dict(roles), "sampling": sampling, "students": {}, "weights": weights}
-        return self.model_copy(update=changes)
+        return self.trained(replaced, ()).model_copy(update=changes)
 
     def kind_of(self, folder: str) -> Any:
         """Union of the config classes that the component in this folder of the model can have."""

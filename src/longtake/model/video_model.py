@@ -208,7 +208,10 @@ class VideoModel:
             check_merge(merged, other)
             denoisers = {**other.denoisers, **merged.denoisers}
             decoders = {**other.decoders, **merged.decoders}
-            merged = replace(merged, index=other.index, denoisers=denoisers, decoders=decoders)
+            index = other.index
+            for role in merged.denoisers:
+                index = index.trained([role], merged.index.context_cases.get(role, ()))
+            merged = replace(merged, index=index, denoisers=denoisers, decoders=decoders)
         return merged
 
     def long_video(
@@ -241,11 +244,15 @@ class VideoModel:
         }
         sampling.rollout.check(samplers)
         autoencoder = self.autoencoder_with(decoder)
+        own, cases = self.denoisers, self.index.context_cases
         return LongVideo(
             samplers=samplers,
             rollout=sampling.rollout,
             autoencoder=autoencoder if backend is None else backend.autoencoder(autoencoder),
             latent_scaling=self.index.latent_scaling,
+            context_cases={
+                role: cases.get(role if role in own else "first", ()) for role in networks
+            },
         )
 
     def clip_sampler(

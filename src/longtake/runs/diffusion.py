@@ -354,7 +354,10 @@ class DiffusionRun(Run):
         changes |= {"text_encoder": text_encoder or (index.text_encoder if others else None)}
         labels = {name: self.data.label_parts[name] for name in labels_read(self.denoiser)}
         changes |= {"labels": {**(index.labels if others else {}), **labels}}
-        return replace(base, index=index.model_copy(update=changes))
+        index = index.model_copy(update=changes)
+        if not others:
+            index = index.model_copy(update={"context_cases": {}})
+        return replace(base, index=index.trained(self.roles, self.clip.context_cases))
 
     def _preview(
         self,

@@ -178,10 +178,10 @@ class DistillationRun(Run):
             self.clip.check_cached(teacher.spec, shape, name)
         check_captions(teacher, self._text_encoder(model), self.data)
         student = copy.deepcopy(teacher).train()
-        settings = {"sampling": self._sampling(model)}
+        index = model.index.trained(self.roles, self.clip.context_cases)
         with_student = replace(
             model,
-            index=model.index.model_copy(update=settings),
+            index=index.model_copy(update={"sampling": self._sampling(model)}),
             denoisers={**model.denoisers, **dict.fromkeys(self.roles, student)},
         )
         if self.training.sample_every:

@@ -81,7 +81,7 @@ def check_video(
         )
     needs = {
         "start_image": settings.start_image,
-        "end_image": settings.end_image,
+        "end_image": None if _ends_alone(settings, model) else settings.end_image,
         "continue_video": settings.continue_video,
         "loop": settings.loop or None,
     }
@@ -148,7 +148,16 @@ def check_conditions(settings: VideoSettings, model: Description) -> None:
         raise ValueError("negative belongs to a prompt; give one")
     if settings.start_image is not None and settings.continue_video is not None:
         raise ValueError("start_image and continue_video cannot be combined; choose one")
-    if settings.end_image is not None and settings.start_image is None:
+    if settings.end_image is not None and settings.continue_video is not None:
+        raise ValueError("end_image and continue_video cannot be combined; choose one")
+    started = settings.start_image is not None or _ends_alone(settings, model)
+    if settings.end_image is not None and not started:
         raise ValueError("end_image needs a start_image too")
     if settings.end_image is not None and settings.loop:
         raise ValueError("end_image and loop cannot be combined; choose one")
+
+
+def _ends_alone(settings: VideoSettings, model: Description) -> bool:
+    """Whether the video ends with an image without a start image, as the model can make it."""
+    given = settings.end_image is not None and settings.start_image is None
+    return given and "end_image_alone" in model["can"]

@@ -6,10 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import numpy as np
+
 from longtake.backends import Backend, OpenVINO
 from longtake.config import nearest
 from longtake.diffusion.signals import CONTEXT
 from longtake.generate import LongVideo
+from longtake.given import ending_with
 from longtake.hub import INDEX, find_model
 from longtake.model import Sampling, VideoModel, sampling_with
 from longtake.model.index import read_model_files
@@ -214,9 +217,15 @@ def _rollouts(model: VideoModel) -> list[str]:
 
 
 def _can(video: LongVideo) -> list[str]:
-    """``make``, ``live``, and fields of ``VideoSettings`` that a model can use, as ``loop``."""
+    """``make``, ``live``, and fields of ``VideoSettings`` that a model can use, as ``loop``.
+
+    ``end_image`` is for one with a start image, ``end_image_alone`` for one without.
+    """
     reads = video.samplers["next"].reads
     found = ["make", "live"]
     if CONTEXT[0] in reads or "previous" in reads:
         found += ["start_image", "continue_video"]
+    with suppress(ValueError):
+        ending_with(video, np.zeros((1, *video.autoencoder.spec.clip[1:], 3), np.uint8))
+        found.append("end_image_alone")
     return found + (["end_image", "loop"] if "interpolator" in video.samplers else [])

@@ -83,6 +83,7 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
     end = work.given(settings.end_image)
     given = Given(
         start_image=None if end else start,
+        end_image=None if start else end,
         continued=work.given(settings.continue_video),
         between=(start, end) if start and end else None,
         loop=settings.loop,

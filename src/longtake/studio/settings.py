@@ -63,7 +63,7 @@ class VideoSettings(Config):
         decoder: ``full``, or the name of another decoder of the model, such as ``large``.
         students: sample with the model's students of few evaluations.
         start_image: id of the upload that is the first frame.
-        end_image: id of the upload that is the last frame; needs a start image.
+        end_image: id of the upload that is the last frame; most models need a start image too.
         continue_video: id of the upload that the video continues.
         loop: lead the end back to the beginning.
         sheet: also make a contact sheet.

@@ -16,6 +16,7 @@ from longtake.diffusion import Denoiser, Diffusion
 from longtake.diffusion import signals as batch
 from longtake.diffusion.signals import (
     ABSENT,
+    ContextCase,
     ContextPlan,
     Signal,
     Signals,
@@ -61,6 +62,11 @@ class TrainingClip(Config):
     context: ContextPlan | None = None
     previous_share: Annotated[float, Interval(ge=0, le=1)] = 0.0
     stills: Annotated[float, Interval(ge=0, lt=1)] = 0.0
+
+    @property
+    def context_cases(self) -> Sequence[ContextCase]:
+        """The weighted cases from which context frames are drawn; empty if none are ever drawn."""
+        return () if self.context is None else self.context.mixture
 
     def check(self, denoiser: Denoiser) -> None:
         """Raise a ValueError unless ``denoiser`` reads all signals drawn and needs no others.

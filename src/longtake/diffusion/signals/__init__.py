@@ -7,6 +7,7 @@ from longtake.diffusion.signals.context import context_signals as context_signal
 from longtake.diffusion.signals.context import frame_times as frame_times
 from longtake.diffusion.signals.context import impose as impose
 from longtake.diffusion.signals.context import no_context as no_context
+from longtake.diffusion.signals.context_cases import ContextCase as ContextCase
 from longtake.diffusion.signals.context_cases import chosen as chosen
 from longtake.diffusion.signals.label import draw_label as draw_label
 from longtake.diffusion.signals.label import draw_named_labels as draw_named_labels

@@ -39,6 +39,10 @@ class ContextCase(Config, ABC):
         ``pick``, uniform in [0, 1), and ``generator`` decide what the case leaves to chance.
         """
 
+    @abstractmethod
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        """Whether this case can draw ``mask``, in which True marks a context frame."""
+
 
 class Nothing(ContextCase):
     """No context frames: the unconditional case, which classifier-free guidance needs."""
@@ -47,6 +51,9 @@ class Nothing(ContextCase):
 
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         return torch.zeros(frames, dtype=torch.bool)
+
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        return not mask.any()
 
 
 class First(ContextCase):
@@ -65,6 +72,10 @@ class First(ContextCase):
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         return torch.arange(frames) < self.counts[int(pick * len(self.counts))]
 
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        count = int(mask.sum())
+        return count in self.counts and bool(mask[:count].all())
+
 
 class Last(ContextCase):
     """The last latent frames are context frames, to learn to lead up to a video.
@@ -82,6 +93,10 @@ class Last(ContextCase):
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         return torch.arange(frames) >= frames - self.counts[int(pick * len(self.counts))]
 
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        count = int(mask.sum())
+        return count in self.counts and bool(mask[-count:].all())
+
 
 class Ends(ContextCase):
     """The first and the last latent frame are context frames, to learn to fill in between."""
@@ -96,6 +111,9 @@ class Ends(ContextCase):
         place = torch.arange(frames)
         return (place == 0) | (place == frames - 1)
 
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        return mask.nonzero()[:, 0].tolist() == [0, len(mask) - 1]
+
 
 class Every(ContextCase):
     """The first latent frame and every ``distance``-th after it are context (interpolation)."""
@@ -109,6 +127,9 @@ class Every(ContextCase):
 
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         return torch.arange(frames) % self.distance == 0
+
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        return mask.nonzero()[:, 0].tolist() == [*range(0, len(mask), self.distance)]
 
 
 class AnyFrames(ContextCase):
@@ -127,6 +148,9 @@ class AnyFrames(ContextCase):
         count = 1 + int(pick * (frames - 1))
         return torch.randperm(frames, generator=generator).argsort() < count
 
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        return 0 < int(mask.sum()) < len(mask)
+
 
 class FrameTimes(ContextCase):
     """No context frames, but a diffusion time per latent frame (Chen et al. 2024)."""
@@ -137,6 +161,9 @@ class FrameTimes(ContextCase):
 
     def mask(self, frames: int, pick: float, generator: torch.Generator) -> Bool[Tensor, "f"]:
         return torch.zeros(frames, dtype=torch.bool)
+
+    def draws(self, mask: Bool[Tensor, "f"]) -> bool:
+        return not mask.any()
 
 
 AnyContextCase = Annotated[

@@ -51,7 +51,7 @@ function mount(panel) {
   form.sheet = el("input", { type: "checkbox", checked: true, onchange: changed });
   form.loop = el("input", { type: "checkbox", onchange: changed });
   files.start_image = fileField("Start image", "image/*", "The first frame of the video.", changed);
-  files.end_image = fileField("End image", "image/*", "The last frame; needs a start image.", changed);
+  files.end_image = fileField("End image", "image/*", "The last frame. The length follows from the model.", changed);
   files.continue_video = fileField(
     "Video to continue",
     "video/*,image/gif",
@@ -132,6 +132,7 @@ function choose() {
   );
   form.loopField.hidden = !can.includes("loop");
   for (const [name, each] of Object.entries(files)) each.node.hidden = !can.includes(name);
+  files.end_image.node.hidden = !can.includes("end_image") && !can.includes("end_image_alone");
   form.given.hidden = Object.values(files).every((each) => each.node.hidden);
   backends(form.backend, model);
   decoders(form.decoder, model);
@@ -166,6 +167,7 @@ function settings() {
   if (form.loop.checked && !form.loopField.hidden) found.loop = true;
   for (const [name, each] of Object.entries(files))
     if (!each.node.hidden && each.value()) found[name] = each.value();
+  if (found.end_image) found.frames = null;
   return found;
 }
 
