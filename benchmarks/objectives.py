@@ -1,13 +1,17 @@
-"""Which objective and training times suit a small LVDM denoiser, trained for equally many steps?
+"""Which objective and training times suit a small denoiser, trained for equally many steps?
 
     python benchmarks/objectives.py --json docs/results/objectives.json
+    python benchmarks/objectives.py --planes --json docs/results/objectives_planes.json
 
 A row is a denoiser trained from random weights with one objective and one seed, on clips of the
 synthetic data set sky of 16 x 32 x 32 in latents of ``lvdm-sky``'s autoencoder. Network, data,
 batches, number of steps, learning rate and moving average are those of the preset ``PRESET`` with
 ``CHANGES``, and equal in all rows; so is the cost of a step. The row ``v`` is the preset's own
 objective. All are sampled by DDIM (Euler's method on a rectified flow) in 24 evaluations from t = 1
-on; rows of a seed make clips of the same seeds and classes. Of them come FVD and KVD to test clips,
+on. With ``--planes`` the network is PVDM's, of the preset ``pvdm_laptop`` with the changes of
+``PLANES``, in latents of ``pvdm-sky``'s autoencoder, and sampled as that preset states.
+
+Rows of a seed make clips of the same seeds and classes. Of them come FVD and KVD to test clips,
 with the intervals of one set of clips. The difference of an objective to ``v`` has Student's 95 %
 interval over seeds, for which rows of one seed are paired.
 
@@ -48,16 +52,12 @@ from longtake.runs import AnyRun, Callbacks, read_run
 from longtake.video import contact_sheet, write_image
 
 PRESET, MODEL = "lvdm_laptop_short", "lvdm-sky"
-SIZE, FRAMES, REAL = 32, 16, 256
-CHANGES = (
-    "data.videos=3072",
+SIZE, FRAMES = 32, 16
+DATA = (
     f"data.plan={{frames: {FRAMES}, height: {SIZE}, width: {SIZE}}}",
     "diffusion.weighting=none",  # so that rows stay what they are if the preset's changes
-    "denoiser.latent=[6, 4, 8, 8]",
-    f"denoiser.clip=[{FRAMES}, {SIZE}, {SIZE}]",
-    "denoiser.model_channels=32",
-    "denoiser.channel_mult=[1, 2, 2]",
-    "denoiser.attention_resolutions=[2]",
+)
+TRAINING = (
     "training.optimizer.lr=1.0e-3",
     "training.warmup_steps=25",
     "training.ema.decay=0.98",
@@ -65,6 +65,16 @@ CHANGES = (
     "training.sample_every=0",
     "training.export_every=0",
     "training.log_every=10",
+)
+CHANGES = (
+    "data.videos=3072",
+    *DATA,
+    "denoiser.latent=[6, 4, 8, 8]",
+    f"denoiser.clip=[{FRAMES}, {SIZE}, {SIZE}]",
+    "denoiser.model_channels=32",
+    "denoiser.channel_mult=[1, 2, 2]",
+    "denoiser.attention_resolutions=[2]",
+    *TRAINING,
 )
 LINEAR = "diffusion.schedule={kind: linear}"
 OBJECTIVES: Mapping[str, Sequence[str]] = {
@@ -91,6 +101,34 @@ OBJECTIVES: Mapping[str, Sequence[str]] = {
     "v, linear": (LINEAR,),
 }
 FIRST = "v"
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """What is trained: a preset, the model whose autoencoder is used, and changes of the preset."""
+
+    preset: str
+    model: str
+    changes: Sequence[str]
+
+
+VOLUME = System(preset=PRESET, model=MODEL, changes=CHANGES)
+PLANES = System(
+    preset="pvdm_laptop",
+    model="pvdm-sky",
+    changes=(
+        "data.videos=2048",
+        *DATA,
+        "diffusion.schedule={kind: cosine, shift: 0.25}",
+        "diffusion.prediction=v",
+        "diffusion.timestep_sampling={kind: uniform}",
+        "clip.previous_share=0",
+        "denoiser.model_channels=32",
+        "denoiser.num_res_blocks=1",
+        "denoiser.attention_resolutions=[2]",
+        *TRAINING,
+    ),
+)
 PLACES = {"model", "cache_folder"}
 """Settings of a run that say where its inputs are; the autoencoder is known by its hash."""
 
@@ -103,13 +141,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, choices=range(1, most + 1), default=3)
     parser.add_argument("--steps", type=int, default=400, help="of each training")
     parser.add_argument("--n", type=int, default=128, help="clips of each row")
+    parser.add_argument("--planes", action="store_true", help="PVDM's denoiser instead of LVDM's")
     parser.add_argument("--work", type=Path, default=Path("runs/objectives"), help="is kept")
     parser.add_argument("--tiny", action="store_true", help="a trial: untrained features, 8 clips")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path, help="clips of seed 0, as PNG")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Benchmark(work=chosen.work, steps=chosen.steps, n=chosen.n, tiny=chosen.tiny)
+    system = PLANES if chosen.planes else VOLUME
+    bench = Benchmark(
+        work=chosen.work, steps=chosen.steps, n=chosen.n, tiny=chosen.tiny, system=system
+    )
     table = Table(bench, chosen.json)
     for seed in range(chosen.seeds):
         for name in chosen.objectives or OBJECTIVES:
@@ -129,12 +171,14 @@ class Benchmark:
         steps: number of training steps of each row.
         n: number of clips of each row.
         tiny: few clips and steps, and untrained features, to try the program.
+        system: what is trained.
     """
 
     work: Path
     steps: int
     n: int
     tiny: bool = False
+    system: System = VOLUME
 
     def run(self, name: str, seed: int) -> AnyRun:
         """Config of the training of a row."""
@@ -146,7 +190,8 @@ class Benchmark:
             f"training.steps={self.steps}",
             f"training.cooldown_steps={self.steps // 3}",
         )
-        return read_run(PRESET, [*CHANGES, *small, *own, *OBJECTIVES[name]])
+        changes = [*self.system.changes, *small, *own, *OBJECTIVES[name]]
+        return read_run(self.system.preset, changes)
 
     def key(self, name: str, seed: int, autoencoder: str | None = None) -> str:
         """Hash of everything that a row depends on, and of no place on this machine.
@@ -166,19 +211,20 @@ class Benchmark:
     @property
     def real(self) -> int:
         """Number of real clips."""
-        return 8 if self.tiny else REAL
+        return 8 if self.tiny else 2 * self.n
 
     @property
     def about(self) -> dict[str, Any]:
         """What the rows have in common."""
-        about = {"preset": PRESET, "changes": list(CHANGES), "steps": self.steps, "clips": self.n}
+        about: dict[str, Any] = {"preset": self.system.preset}
+        about |= {"changes": list(self.system.changes), "steps": self.steps, "clips": self.n}
         about |= {"real_clips": self.real, "protocol": self.protocol.hash}
         return about | {"autoencoder": self.weights}
 
     @cached_property
     def base(self) -> VideoModel:
         """The model whose autoencoder all rows share."""
-        return VideoModel.from_pretrained(MODEL)
+        return VideoModel.from_pretrained(self.system.model)
 
     @cached_property
     def protocol(self) -> Protocol:
@@ -194,17 +240,18 @@ class Benchmark:
 
     @cached_property
     def autoencoder(self) -> VideoModel:
-        """The convolutional autoencoder, for clips of another size; written for the trainings."""
+        """The autoencoder for clips of this size, alone; written for the trainings."""
         folder = self.work / "autoencoder"
         if not folder.exists():
-            trained = self.base.autoencoder
-            assert isinstance(trained, VolumeAutoencoder)
-            config = trained.config.model_copy(update={"clip": (FRAMES, SIZE, SIZE)})
-            resized = config.build()
-            resized.load_state_dict(trained.state_dict())
+            resized = trained = self.base.autoencoder
+            if isinstance(trained, VolumeAutoencoder):  # it is convolutional
+                config = trained.config.model_copy(update={"clip": (FRAMES, SIZE, SIZE)})
+                resized = config.build()
+                resized.load_state_dict(trained.state_dict())
             index = self.base.index
             bare = {"denoisers": {}, "decoders": {}, "autoencoder": resized.eval()}
             update = {"roles": {}, "decoders": {}, "text_encoder": None, "students": {}}
+            update |= {"context_cases": {}}
             model = replace(self.base, index=index.model_copy(update=update), **bare)
             model.save_pretrained(folder)
         return VideoModel.from_pretrained(folder)

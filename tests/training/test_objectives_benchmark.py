@@ -18,14 +18,17 @@ def benchmark() -> ModuleType:
     return benchmark_scripts.load("objectives")
 
 
-def test_rows_of_a_seed_differ_in_the_objective_alone(benchmark):
-    bench = benchmark.Benchmark(work=Path("work"), steps=3, n=4)
+@pytest.mark.parametrize("planes", [False, True])
+def test_rows_of_a_seed_differ_in_the_objective_alone(benchmark, planes: bool):
+    system = benchmark.PLANES if planes else benchmark.VOLUME
+    bench = benchmark.Benchmark(work=Path("work"), steps=3, n=4, system=system)
     runs = {name: to_dict(bench.run(name, 0)) for name in benchmark.OBJECTIVES}
     objectives = {name: json.dumps(run.pop("diffusion")) for name, run in runs.items()}
     assert len(set(objectives.values())) == len(runs)
     assert all(run == runs[benchmark.FIRST] for run in runs.values())
-    preset = to_dict(read_run(benchmark.PRESET))
-    assert json.loads(objectives["v, min-SNR 5"]) == preset["diffusion"]
+    preset = to_dict(read_run(system.preset))
+    if not planes:
+        assert json.loads(objectives["v, min-SNR 5"]) == preset["diffusion"]
     assert runs[benchmark.FIRST]["sampling"] == preset["sampling"]
 
 
