@@ -11,10 +11,12 @@ from drift.sky_film import clean, faulty
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import MarblesWorld
 from longtake.drift import DriftPlan, write_report
+from longtake.drift.picture import draw
 from longtake.drift.video_drift import measure_video
 from longtake.video import VideoError, VideoWriter
 
 NO_FEATURES = DriftPlan(feature_windows=0)
+NAMES = ("red", "green", "blue", "contrast", "sharpness", "motion")
 SKY, MARBLES = (DriftPlan(world=world, feature_windows=0) for world in ("sky", "marbles"))
 
 
@@ -53,6 +55,29 @@ def test_every_kind_of_fault_is_drawn(tmp_path, kind):
     made = write_report(film(tmp_path / "a.mkv", faulty(4)[kind]), tmp_path / "out", NO_FEATURES)
     assert made.videos[0].findings[0].kind == kind
     assert made.picture.exists()
+
+
+@pytest.mark.parametrize("kind", ["contrast", "freeze"])
+def test_the_line_of_a_trend_lies_among_the_values_of_its_curve(tmp_path, kind):
+    made = write_report(film(tmp_path / "a.mkv", faulty(4)[kind]), tmp_path / "out", NO_FEATURES)
+    lines = [line for axes in draw(made).axes for line in axes.get_lines()]
+    dashed = [line for line in lines if line.get_linestyle() == "--"]
+    assert len(dashed) == 6  # red, green, blue, contrast, sharpness, motion
+    for trend in dashed:
+        (curve,) = (
+            x for x in lines if x.get_label() in NAMES and x.get_color() == trend.get_color()
+        )
+        low, high = np.min(curve.get_ydata()), np.max(curve.get_ydata())
+        assert low <= np.median(trend.get_ydata()) <= high
+
+
+def test_a_jump_of_brightness_is_shown_by_the_frames_beside_it(tmp_path):
+    frames = clean(4).copy()
+    frames[100:] = np.clip(frames[100:].astype(int) + 6, 0, 255)
+    made = write_report(film(tmp_path / "a.mkv", frames), tmp_path / "out", NO_FEATURES)
+    assert made.videos[0].findings[0].kind == "jump"
+    strips = [[text.get_text() for text in axes.texts] for axes in draw(made).axes]
+    assert [*map(str, range(96, 104))] in strips
 
 
 def test_a_folder_is_ranked(tmp_path):

@@ -37,6 +37,11 @@ COLOUR_RANGE = (-8.0, 8.0)
 SHARE_RANGE, JUMP_RANGE = (0.8, 1.25), (0.25, 4.0)
 # A data set's measures that have a panel, with the upper end of the range always shown.
 WORLD_RANGE = {"ridge_px": 2.0, "strangeness": 4.0, "cloud": 1.0}
+WORLD_TITLES = {
+    "ridge_px": "Ridge moved, pixels",
+    "strangeness": "Colour error, levels",
+    "cloud": "Share of clouds",
+}
 WORLD_COUNTS = ("marbles", "events_per_1000_frames")
 
 MOST_POINTS = 900  # points of a line, about one per pixel of the panel; more frames are averaged
@@ -78,8 +83,7 @@ def _colour(axes: Axes, videos: Sequence[VideoDrift]) -> None:
         return lambda these: LEVELS * (these - zero)
 
     _tracks(axes, videos, CHANNELS, since_first)
-    note = "levels of 255; dashed: the trend" if len(videos) == 1 else "levels of 255"
-    plain(axes, "Mean colour since the first frames", note)
+    plain(axes, "Mean colour since the first frames", _note("levels of 255", videos))
     _show_at_least(axes, *COLOUR_RANGE)
     _mark_findings(axes, videos)
 
@@ -90,7 +94,7 @@ def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
         return lambda these: these / usual
 
     _tracks(axes, videos, SHARES, over_median)
-    plain(axes, "Contrast, sharpness", "over their medians")
+    plain(axes, "Contrast, sharpness", _note("over their medians", videos))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
     _show_at_least(axes, *SHARE_RANGE)
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -100,11 +104,16 @@ def _shares(axes: Axes, videos: Sequence[VideoDrift]) -> None:
 
 def _motion(axes: Axes, videos: Sequence[VideoDrift]) -> None:
     _tracks(axes, videos, MOTION, lambda _: lambda these: these, first=1)
-    plain(axes, "Motion", "change over slope: about pixels a frame")
+    plain(axes, "Motion", _note("step over gradient: about pixels a frame", videos))
     axes.set_ylim(bottom=0)
     if len(videos) > 1:
         axes.set_xlabel("frame", fontsize=8.5, color=MUTED)
     _mark_findings(axes, videos)
+
+
+def _note(unit: str, videos: Sequence[VideoDrift]) -> str:
+    """The unit of a panel of ``_tracks``, and what dashed lines are, which a single video has."""
+    return f"{unit}; dashed: the trend" if len(videos) == 1 else unit
 
 
 def _tracks(
@@ -127,11 +136,15 @@ def _tracks(
             _line(axes, to_panel(values), colour, name, alone=alone, first=first)
             line = video.measures.trends.get(name)
             if alone and line is not None:
-                fit = line.middle + np.linspace(-0.5, 0.5, 50) * line.change
-                fit = to_panel(fit if name in CHANNELS else np.exp(fit))
                 start, stop = longest_stretch(video.measures.cuts, len(video.numbers))
+                change = np.linspace(-0.5, 0.5, 50) * line.change
+                if name in CHANNELS:
+                    fit = line.middle + change
+                else:  # the trend is of cells, whose contrast is not that of the whole frame
+                    usual = np.median(video.numbers.series()[name][max(start, first) : stop])
+                    fit = usual * np.exp(change)
                 at = np.linspace(start, stop - 1, 50)
-                axes.plot(at, fit, "--", color=colour, linewidth=1, alpha=0.8)
+                axes.plot(at, to_panel(fit), "--", color=colour, linewidth=1, alpha=0.8)
 
 
 def _jumps(axes: Axes, video: VideoDrift) -> None:
@@ -183,7 +196,7 @@ def _phases(axes: Axes, video: VideoDrift, seams: Seams) -> None:
     colours = [ALARM] + [NEUTRAL] * (seams.period - 1)
     axes.bar(np.arange(seams.period), np.exp(mean), color=colours, width=0.8)
     axes.axhline(1, color=MUTED, linewidth=0.8, linestyle=":")
-    plain(axes, f"Jump by place, borders every {seams.period} frames", "red: border")
+    plain(axes, f"Jump by place in {seams.period} frames", "red: border")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
@@ -204,7 +217,8 @@ def _world(axes: Axes, tracks: Sequence[WorldMeasures], name: str) -> None:
     for number, track in enumerate(tracks[:MOST_LINES]):
         colour = VIDEOS[number % len(VIDEOS)]
         axes.plot(track.starts, track.numbers[name], color=colour, linewidth=1.2)
-    plain(axes, name.replace("_px", ", pixels").replace("_", " ").capitalize(), tracks[0].world)
+    title = WORLD_TITLES.get(name, name.replace("_", " ").capitalize())
+    plain(axes, title, tracks[0].world)
     _show_at_least(axes, 0.0, WORLD_RANGE.get(name, 1.0))
 
 

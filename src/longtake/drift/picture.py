@@ -195,7 +195,7 @@ def _cut(video: VideoDrift, finding: Finding) -> list[Strip]:
 
 
 # By kind of finding; other kinds are drifts, which span the whole video.
-_STRIPS = {"loop": _loop, "freeze": _freeze, "seams": _seams, "cut": _cut}
+_STRIPS = {"loop": _loop, "freeze": _freeze, "seams": _seams, "cut": _cut, "jump": _cut}
 
 
 def _strip(
