@@ -29,7 +29,7 @@ class CheckpointError(ValueError):
 
 
 class ExistsError(ValueError):
-    """A path that is to be written exists already; the message is the path, then ``reason``."""
+    """A path that is to be written exists already; the message is path, ``reason`` and remedy."""
 
     def __init__(self, path: Path, reason: str = "exists") -> None:
         super().__init__(f"{path} {reason}; choose another path or set overwrite=True")

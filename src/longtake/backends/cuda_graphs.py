@@ -83,7 +83,10 @@ class _Recorded(NamedTuple):
 
 
 class Graphs:
-    """Calls functions of tensors by CUDA graphs, recorded once for each key and set of shapes."""
+    """Calls functions of tensors by CUDA graphs, recorded once for each key and set of shapes.
+
+    It is called with the function, its tensors by name, and a key that tells functions apart.
+    """
 
     def __init__(self) -> None:
         self._recorded: dict[Any, _Recorded] = {}

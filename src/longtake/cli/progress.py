@@ -25,10 +25,10 @@ INSTANT_SECONDS = 0.05
 
 
 class Speed:
-    """Units per second over the last minute at most, of a count that rises.
+    """Units per second over the last minute at most; called with the number of units done so far.
 
-    Reports within 0.05 seconds are taken as one, so that what continued work finds done already
-    does not count. ``clock`` returns the time in seconds; None: ``time.monotonic``.
+    Calls within 0.05 seconds are taken as one, so that what continued work finds done already does
+    not count. ``clock`` returns the time in seconds; None: ``time.monotonic``.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:

@@ -83,7 +83,7 @@ class PlannedClips(Sequence[Clip]):
     clips, which depends on the seed and the clip's number alone.
 
     Attributes:
-        positions: video and first frame of each clip; the frame is ``DRAWN`` where it is random.
+        positions: video and first frame of each clip; the frame is -1 where it is random.
 
     Raises:
         ValueError: the source does not have as many clips as the plan asks for.

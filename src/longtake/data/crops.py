@@ -9,7 +9,7 @@ from longtake.noise import generator
 
 
 def cropped(batch: Batch, crop: tuple[int, int] | None, seed: int) -> Float[Tensor, "b 3 t h w"]:
-    """Cut a random part of each clip; where depends on ``seed`` and the clip's number alone.
+    """Cut a random part of each clip; where depends on ``seed`` and ``batch.number`` alone.
 
     Args:
         batch: the clips.

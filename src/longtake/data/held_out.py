@@ -19,6 +19,7 @@ end would have fewer frames than the second number."""
 class HeldOut:
     """Splits videos into training and validation footage; does not depend on how clips are cut.
 
+    It is called with all videos, and returns the selected part of each; None: no part is selected.
     Of few videos, the last frames of each are held out, so that both parts show the same scenes. Of
     20 videos or more, whole videos are held out: those whose names have the lowest hashes. This
     also holds for 2 to 19 videos if even the longest would have fewer than 16 frames held out.

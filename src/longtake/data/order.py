@@ -12,6 +12,7 @@ ROUNDS = 6
 class Order:
     """Endless random order of the items 0 to ``length - 1``, another permutation every epoch.
 
+    It is called with the number of a sample since training began, and returns epoch and item.
     Any position of the order can be computed directly, so that a resumed run and every rank and
     worker agree. For more than a million items a Feistel network computes positions, and no
     table is stored.

@@ -105,7 +105,8 @@ def decoded(
 class SceneFiles:
     """Finds the scenes of a video and writes each to a file: ``NAME.0000.mp4`` and so on.
 
-    A scene begins where ``CutFinder`` finds a cut. Without ``settings.cuts`` there is one scene.
+    Frames are passed to ``add``, and ``close`` ends the last scene. A scene begins where
+    ``CutFinder`` finds a cut; without ``settings.cuts`` there is one scene.
 
     Args:
         out: folder to write to.

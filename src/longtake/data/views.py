@@ -15,7 +15,7 @@ from longtake.video import VideoInfo
 
 
 class View(VideoSource):
-    """Base of sources that modify another one; ``identity`` is the other's and ``settings``."""
+    """Base of sources that modify ``source``; ``settings``, JSON data, are part of ``identity``."""
 
     def __init__(self, source: VideoSource, *settings: Any) -> None:
         self.source, self._settings = source, settings

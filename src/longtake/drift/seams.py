@@ -177,8 +177,8 @@ def find_borders(
 
     Args:
         rise: for each frame, logarithm of its jump divided by the median near it (``surprise``).
-        beside_chance: by how much the logarithm of 1 / probability must exceed that of the number
-            of tries; 8 by default.
+        beside_chance: by how much the natural logarithm of 1 / probability must exceed that of the
+            number of tries; 8 by default.
     """
     spread = 1.4826 * float(np.median(np.abs(rise[2:-1]))) if len(rise) > 3 else 0.0
     if spread == 0:
@@ -214,8 +214,8 @@ def aligned_borders(
     Args:
         sizes: jump of the brightness in each frame (``light_jumps``).
         rise: logarithm of each jump divided by the median near it (``surprise``), for the ratio.
-        beside_chance: by how much the logarithm of 1 / probability must exceed that of the number
-            of tries.
+        beside_chance: by how much the natural logarithm of 1 / probability must exceed that of the
+            number of tries.
     """
     order = np.argsort(-sizes, kind="stable")
     order = order[(sizes[order] > LEAST_LIGHT) & (rise[order] > 0)].tolist()

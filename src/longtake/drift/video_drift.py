@@ -76,8 +76,8 @@ class VideoDrift:
             they are shorter.
         starts: first frame of each window that has features.
         features: I3D features of these windows; None without I3D's weights.
-        distances: distance of each window's features from those of the first; empty without
-            features.
+        distances: distance of each window's features from those of the first, over the median
+            distance between neighbouring windows; empty without features.
         world: measures of the synthetic data set that the plan names; None if it names none.
     """
 
@@ -93,7 +93,11 @@ class VideoDrift:
     world: WorldMeasures | None
 
     def lines(self) -> list[str]:
-        """One sentence per finding, or a single one if there are none."""
+        """Sentences on findings, the synthetic data set, and the comparison with real videos.
+
+        The last two are there if there is such a data set or ``reference``. Without any finding a
+        sentence says so.
+        """
         lines = [finding.sentence for finding in self.findings]
         if self.world is not None:
             lines += [f"{self.world.world}: {sentence}" for sentence in self.world.sentences]

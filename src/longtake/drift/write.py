@@ -57,7 +57,8 @@ def write_report(
             are against the real videos. None: all findings are faults, and windows are compared
             with the videos' own first windows.
         overwrite: replace an existing report.
-        report: called with the number of frames done and their total, video by video.
+        report: called with the number of frames done and their total, video by video, then with the
+            number of real videos done and their total.
 
     Raises:
         ValueError: a video is shorter than two windows, a folder has no videos, matplotlib is

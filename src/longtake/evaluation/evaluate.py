@@ -140,7 +140,8 @@ def _enough_for_a_limit(sets: FeatureSets) -> None:
 def kvd_score(sets: FeatureSets) -> Score:
     """KVD with its interval, its floor (KVD between real clips) and the smallest KVD it detects.
 
-    KVD is unbiased, so that it need not be extrapolated to infinitely many clips.
+    KVD is unbiased, so that it need not be extrapolated to infinitely many clips. The field
+    ``detectable`` of ``Score`` describes the smallest KVD.
     """
     of = f"{sets.protocol.title('kvd')}, which few clips do not bias"
     score = _score(sets, kvd, kvd_interval, of=of)
@@ -205,8 +206,8 @@ def _clipsim_lacks_nothing(sets: FeatureSets) -> None:
 def attribute_scores(sets: FeatureSets) -> Mapping[str, Score]:
     """How often generated clips show what their captions state of a synthetic data set, in percent.
 
-    The score ``attributes`` is a mean over all that captions state; scores such as ``wind right``
-    are of one attribute, over the clips whose captions state it.
+    The score ``attributes`` is a mean over all that captions state; a score such as ``cover right``
+    says how often one attribute, here the cover, is right in clips whose captions state it.
 
     Raises:
         ValueError: a clip has no caption, or captions are not of a synthetic data set.

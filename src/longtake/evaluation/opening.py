@@ -155,12 +155,13 @@ def open_sources(
 ) -> tuple[VideoSource | None, VideoSource]:
     """Open real and generated videos by their names.
 
-    A single name is that of a model that was trained on a synthetic data set, and the real videos
-    are those of the data set; or with ``alone`` it is that of the generated videos, and None is
-    returned for the real ones. A synthetic data set whose name has no size gets the frame size of
-    the other source. ``captions`` says where captions of a folder of generated videos are read
-    from (None: no captions), ``settings`` how a model is sampled, ``protocol`` how many videos and
-    frames; ``ranks`` are the processes that share the sampling.
+    Of two names, the first is that of the real videos. A single name is that of a model that was
+    trained on a synthetic data set, and the real videos are those of the data set; or with
+    ``alone`` it is that of the generated videos, and None is returned for the real ones. A
+    synthetic data set whose name has no size gets the frame size of the other source. ``captions``
+    says where captions of a folder of generated videos are read from (None: no captions),
+    ``settings`` how a model is sampled, ``protocol`` how many videos and frames; ``ranks`` are the
+    processes that share the sampling.
 
     Raises:
         ValueError: a name is not a source, or a single name is not a model of a synthetic data

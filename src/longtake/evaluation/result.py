@@ -113,7 +113,7 @@ class Score(Config):
 
         Args:
             values: 1 for a success and 0 for a failure.
-            trials: number of independent trials; fewer than values if several are of one clip.
+            trials: number of independent trials; fewer than values if several are of one video.
             what: what the values are of, in the plural, such as ``clips``.
         """
         mean = sum(values) / len(values)

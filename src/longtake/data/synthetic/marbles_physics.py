@@ -29,7 +29,7 @@ class Floor(NamedTuple):
 
 
 class Trajectory:
-    """Positions at any frame of bouncing discs, of which ``discs`` are those at frame 0.
+    """Positions of bouncing discs at any frame; ``discs`` are those at frame 0.
 
     Between two bounces all discs move in straight lines, so time advances from bounce to bounce:
     there is no step size, and energy is conserved. The state at every 64th frame is stored (32

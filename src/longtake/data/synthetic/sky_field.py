@@ -70,6 +70,8 @@ class CloudPlane:
 class Clouds:
     """The waves whose sum is the field of clouds of one video.
 
+    It is called with a ``CloudPlane`` and times in frames, and returns the field at these times.
+
     Attributes:
         phase: phase of each wave at time zero, in turns.
         rate: change of the phase of each wave, in turns per frame.
