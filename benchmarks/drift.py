@@ -71,6 +71,7 @@ class Table:
 
     def __init__(self, about: dict, path: Path | None) -> None:
         self.about, self.path, self.rows = about, path, {}
+        self._clean: dict[tuple[str, int], tuple[Film, Descriptors]] = {}
         if path is not None and path.exists():
             stored = json.loads(path.read_text())
             rows = stored.pop("rows")
@@ -100,7 +101,7 @@ class Table:
         began = time.process_time()
         found, beyond = [], []
         for video in videos:
-            findings = judge(measure(described(video.film, coding), chunk))
+            findings = judge(measure(self._described(video, coding, not key[-1]), chunk))
             found.append({finding.kind for finding in findings})
             reference = real(video, coding) if chunk is None else None
             if reference is not None:
@@ -110,6 +111,19 @@ class Table:
         row |= {"beyond": _hits(beyond, named)} if beyond else {}
         row["as"] = dict(Counter(kind for kinds in found for kind in kinds))
         self.put(row | {"cpu_seconds": round(time.process_time() - began, 1)})
+
+    def _described(self, video: Video, coding: str, clean: bool) -> Descriptors:
+        """Descriptors; those of a clean video are kept, as several rows are of the same ones."""
+        if not clean:
+            return described(video.film, coding)
+        key = coding, id(video.film)
+        if key not in self._clean:  # its film is kept, too, so that no other has its id
+            self._clean[key] = video.film, described(video.film, coding)
+        return self._clean[key][1]
+
+    def forget_clean(self) -> None:
+        """Free the clean videos that rows were of."""
+        self._clean.clear()
 
     def put(self, row: dict) -> None:
         """Keep and write a row."""
@@ -244,6 +258,7 @@ def fill(
                 films = with_fault(fault, faulty if size else clean, clean, size)
                 key = (*of, coding, title, size)
                 table.add(key, films, real, coding, fault.kinds, fault.chunk)
+    table.forget_clean()
 
 
 def with_fault(

@@ -104,7 +104,10 @@ FAULTS: Mapping[str, Fault] = {
     "joints of 16, length given, levels": Fault(
         lambda v, _, a: faults.flicker(v, 16, a), (0.25, 0.5, 1), ["seams", "jump"], 16
     ),
-    "no joints, length 16 given": Fault(lambda v, _, a: v, (0,), ["seams"], 16),
+    **{
+        f"no joints, length {chunk} given": Fault(lambda v, _, a: v, (0,), ["seams"], chunk)
+        for chunk in (16, 20, 48)
+    },
     "joints of random sign, levels": Fault(
         lambda v, _, a: faults.random_joints(v, 16, a), (1, 2, 4), ["seams", "jump", "cut"]
     ),

@@ -9,6 +9,8 @@ import pytest
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 STORED = ("drift", "drift_128")
+CLEAN_GIVEN = ("no joints, length 16 given", "no joints, length 20 given")
+MOST_ACCUSED = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,17 @@ def test_committed_counts_are_of_seeds_that_chose_no_threshold(benchmark):
     assert {each["seed"] for each in stored} == {benchmark.SEED} != {101}
     faults = {row["fault"] for each in stored for row in each["rows"]}
     assert faults == {"none", "edits", *benchmark.FAULTS}
+
+
+def test_of_committed_counts_a_given_length_accuses_few_and_finds_half_a_level():
+    rows = json.loads((RESULTS / "drift_128.json").read_text())["rows"]
+    given = [row for row in rows if "given" in row["fault"] and row["film"] != "doom"]
+    clean = [row for row in given if row["fault"] in CLEAN_GIVEN]
+    assert len(clean) == 8
+    assert sum(row["found"] for row in clean) <= MOST_ACCUSED * sum(row["of"] for row in clean)
+    faulty = [row for row in given if row["fault"].startswith("joints") and row["size"] >= 0.5]
+    assert len(faulty) == 8
+    assert all(row["found"] == row["of"] for row in faulty)
 
 
 def test_shares_have_exact_intervals(benchmark, capsys):

@@ -176,7 +176,7 @@ def _given_seams(
     picture, brightness = (seam_score(rise, borders) for rise in rises)
     if picture is None or brightness is None or not _visible(brightness, light):
         return picture
-    return max(picture, brightness, key=lambda seams: seams.low)
+    return max(picture, brightness, key=lambda seams: (seams.jumps, seams.low))
 
 
 def _found_seams(
