@@ -6,11 +6,13 @@ Test videos of the data set sky are encoded. Row *autoencoder* decodes them agai
 *interpolator* keeps the keyframes of their latents and samples the latent frames between. Row
 *model* samples everything, of the seeds from 0 on, as ``benchmarks/few_steps.py`` does. All are
 measured as there: FVD and KVD of the last four clips of each video to 256 test clips, motion, jerk,
-sharpness. The differences between rows are what each network adds.
+sharpness. The differences between rows are what each network adds. The test clips are of other
+videos than those that are encoded, whose classes are in the order of the sampled videos'.
 """
 
 import argparse
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +34,7 @@ from few_steps import (
 from torch import Tensor
 
 from longtake.backends import OpenVINO
+from longtake.data.synthetic.sky import CLASSES
 from longtake.diffusion.signals import label_signal
 from longtake.metrics.uncertainty import fvd_interval, kvd_interval
 from longtake.model import VideoModel
@@ -52,7 +55,7 @@ def main() -> None:
     chosen = parser.parse_args()
     model = VideoModel.from_pretrained(chosen.model)
     clips = chosen.videos * CLIPS_PER_VIDEO
-    real = world_videos(model, chosen, chosen.videos)
+    real = world_videos(model, chosen, chosen.videos, encoded_from(chosen.videos))
     reference = kept(chosen, model, "world", lambda: world_videos(model, chosen, clips), 1)
     latents = encoded(model, real)
     filled = torch.cat(list(interpolated(model, latents, chosen)))
@@ -67,7 +70,8 @@ def main() -> None:
         "videos": chosen.videos,
     }
     result |= {"frames": chosen.frames, "precision": chosen.precision}
-    result["rows"] = {"real": smoothness(real)}
+    result["encoded_from"] = encoded_from(chosen.videos)
+    scored: dict[str, Any] = {"real": smoothness(real)}
     for name, videos in rows.items():
         found = clip_features(videos, CLIPS_PER_VIDEO)
         intervals = {
@@ -75,10 +79,16 @@ def main() -> None:
             for name, interval in (("fvd", fvd_interval), ("kvd", kvd_interval))
         }
         scores = {key: stated(interval) for key, interval in intervals.items()}
-        result["rows"][name] = {**smoothness(videos), **scores}
-        print(name, result["rows"][name], flush=True)
+        scored[name] = {**smoothness(videos), **scores}
+        print(name, scored[name], flush=True)
     if chosen.json:
+        result["rows"] = scored
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def encoded_from(videos: int) -> int:
+    """First test video that is encoded: after those of the clips, of the class of video 0."""
+    return math.ceil(videos * CLIPS_PER_VIDEO / len(CLASSES)) * len(CLASSES)
 
 
 @torch.no_grad()
@@ -102,13 +112,13 @@ def interpolated(
     model: VideoModel, latents: Tensor, chosen: argparse.Namespace
 ) -> Iterator[Tensor]:
     """Latents whose keyframes are kept, and the frames between neighbouring ones sampled."""
-    source = world(model, chosen)
+    source, start = world(model, chosen), encoded_from(chosen.videos)
     sample = model.clip_sampler("interpolator", backend=OpenVINO(precision=chosen.precision))
     stride = sample.spec.frames - 1
     for first in range(0, chosen.videos, chosen.batch):
         videos = range(first, min(first + chosen.batch, chosen.videos))
         request = model.request(videos)
-        labels = torch.tensor([source.label(i) for i in videos])
+        labels = torch.tensor([source.label(start + i) for i in videos])
         request = replace(request, signals={**request.signals, **label_signal(labels)})
         z = latents[first : first + chosen.batch]
         keyframes = list(z[:, :, ::stride].unbind(2))

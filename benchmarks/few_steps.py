@@ -99,13 +99,15 @@ def world(model: VideoModel, chosen: argparse.Namespace) -> SkyWorld:
     """The test videos, of the model's size."""
     size = model.autoencoder.spec.clip[1]
     plan = ClipPlan(frames=chosen.frames, height=size, width=size)
-    return SkyWorld(plan=plan, split="test", videos=chosen.videos * CLIPS_PER_VIDEO)
+    return SkyWorld(plan=plan, split="test", videos=2**16)
 
 
-def world_videos(model: VideoModel, chosen: argparse.Namespace, number: int) -> np.ndarray:
-    """The first test videos of the world."""
-    source = world(model, chosen)
-    return np.stack([source.video(i, 0, chosen.frames).frames for i in range(number)])
+def world_videos(
+    model: VideoModel, chosen: argparse.Namespace, number: int, first: int = 0
+) -> np.ndarray:
+    """Test videos of the world, from number ``first`` on."""
+    source, shown = world(model, chosen), range(first, first + number)
+    return np.stack([source.video(i, 0, chosen.frames).frames for i in shown])
 
 
 def kept(
