@@ -213,8 +213,10 @@ def load_component(folder: Path, settings: Any, expected_hash: str | None = None
         for name, weight in _in_turn(path, own_weights):
             own = own_weights[name]
             if weight.is_floating_point() != own.is_floating_point():
-                kinds = f"{weight.dtype}, expected {own.dtype}"
-                raise CheckpointError(f"{path}: {name!r} is of {kinds}")
+                raise CheckpointError(
+                    f"{path}: {name!r} has numbers of {weight.dtype}, expected {own.dtype}; "
+                    "copy or download the model again"
+                )
             check_finite({name: weight}, path)
             own.copy_(weight)
     return module.eval()

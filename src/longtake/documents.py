@@ -17,6 +17,7 @@ import yaml
 MAX_JSON_BYTES, MAX_YAML_BYTES = 1 << 24, 1 << 18  # YAML is read at 100 kB a second
 MAX_TEXT_BYTES = 1 << 26
 MAX_VALUES, MAX_DEPTH = 1 << 17, 50
+TOO_DEEP = f"lists and objects are nested deeper than {MAX_DEPTH} levels, the limit; nest fewer"
 KEPT_TEXTS = 64  # parsed YAML: presets, and configs that a page shows after each logging step
 INTEGERS = range(-(2**63), 2**63)
 
@@ -53,7 +54,7 @@ def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
     with open_regular(path) as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise DocumentError(f"is longer than {max_bytes} bytes")
+        raise DocumentError(f"the text is longer than {max_bytes} bytes, the limit; shorten it")
     return decoded(data)
 
 
@@ -123,7 +124,7 @@ def parse_json(text: str, max_values: int = MAX_VALUES) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_without_duplicates)
     except RecursionError as error:
-        raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels") from error
+        raise DocumentError(TOO_DEEP) from error
     except ValueError as error:
         raise DocumentError(f"not valid JSON ({error})") from error
     return _checked(data, max_values)
@@ -170,7 +171,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels")
+            raise DocumentError(TOO_DEEP)
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
@@ -180,7 +181,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data = dict(pairs)
     if len(data) < len(pairs):
         key = next(key for n, (key, _) in enumerate(pairs) if key in dict(pairs[:n]))
-        raise ValueError(f"the key {key!r} is there twice")
+        raise ValueError(f"the key {key!r} is there twice; remove one")
     return data
 
 
@@ -188,7 +189,7 @@ def _checked(data: Any, max_values: int = MAX_VALUES) -> Any:
     """Return ``data``; a DocumentError if it exceeds a limit or has an integer beyond 64 bits."""
     for value in _check_limits(data, _parts, max_values):
         if isinstance(value, int) and value not in INTEGERS:
-            raise DocumentError("has an integer of more than 64 bits")
+            raise DocumentError("an integer has more than 64 bits; give a smaller one")
     return data
 
 
@@ -207,11 +208,13 @@ def _check_limits(
         for value in level:
             count += len(parts(value))
             if count > max_values:
-                raise DocumentError(f"has more than {max_values} values")
+                raise DocumentError(
+                    f"the text has more than {max_values} values, the limit; give fewer"
+                )
         level = [part for value in level for part in parts(value)]
         if not level:
             return found
-    raise DocumentError(f"is nested deeper than {MAX_DEPTH} levels")
+    raise DocumentError(TOO_DEEP)
 
 
 def _parts(value: Any) -> Collection[Any]:

@@ -76,12 +76,12 @@ class LatentSpec:
         """
         if overlap and self.frame_axis is not None:
             raise ValueError(
-                f"overlap={overlap} must be 0 for latents with a time axis: their "
+                f"clip_overlap={overlap} must be 0 for latents with a time axis: their "
                 "decoder overlaps its windows already"
             )
         if not 0 <= overlap < self.clip[0]:
             raise ValueError(
-                f"overlap={overlap} must be from 0 to {self.clip[0] - 1}, "
+                f"clip_overlap={overlap} must be from 0 to {self.clip[0] - 1}, "
                 f"under the clip's {self.clip[0]} frames"
             )
 

@@ -32,7 +32,7 @@ def build_empty(settings: Any, most: int = MAX_WEIGHTS) -> Any:
 
     def count(*_: object) -> None:
         if next(numbers) > most:
-            raise ValueError(f"it would have more than {most} weight tensors")
+            raise ValueError(f"the network would have more than {most} weight tensors, the limit")
 
     hook = register_module_parameter_registration_hook(count)
     try:

@@ -119,7 +119,7 @@ def test_the_command_takes_prompts_captions_beside_and_a_world(longtake, clip: P
         (
             ("--prompts", "prompts.txt", "--clip", "text"),
             "text: is not a folder of a CLIP model of transformers (its config.json is of a "
-            "clip_text_model model); give one",
+            "model 'clip_text_model', expected 'clip'); give one",
         ),
         (("--prompts", "one.txt"), "2 of 4 videos cannot be used, first out/prompt_0001_seed_0000"),
         (("--prompts", "x.txt"), "x.txt: No such file"),

@@ -80,6 +80,10 @@ def test_errors_name_options_instead_of_arguments(capsys: pytest.CaptureFixture[
         ),
         ("size=8192 must be at most 4096 for lvdm", "--size 8192 must be at most 4096 for lvdm"),
         ("denoisers=2 must be 1 for pvdm", "--denoisers 2 must be 1 for pvdm"),
+        (
+            "init_from=a has a volume autoencoder of clips of 8",
+            "--from a has a volume autoencoder of clips of 8",
+        ),
     ],
 )
 def test_errors_of_train_name_its_options(message: str, shown: str):

@@ -239,7 +239,7 @@ def test_a_unet_alone_takes_the_autoencoder_of_a_model(folder: Path):
     model = read_image_model(folder, clips=CLIPS)
     alone = read_image_model(folder / "unet", model=model, clips=CLIPS)
     assert alone.autoencoder is model.autoencoder
-    with pytest.raises(ValueError, match="is a UNet alone, so its autoencoder is missing"):
+    with pytest.raises(ValueError, match="is a UNet alone; give a model that has its autoencoder"):
         read_image_model(folder / "unet", clips=CLIPS)
     with pytest.raises(ValueError, match="has its own autoencoder beside the UNet; leave out"):
         read_image_model(folder, model=model, clips=CLIPS)

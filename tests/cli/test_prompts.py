@@ -100,7 +100,10 @@ def test_each_line_of_a_file_is_a_prompt(longtake, folder: Path, tmp_path: Path)
         (("--negative", "rain"), "--negative rain: belongs to a prompt; give --prompt too"),
         (("--prompt", "0: sea; 0: storm"), "frames must begin with 0 and rise, found [0, 0]"),
         (("--prompt", "0: sea; storm"), "expected FRAME: WORDS, found 'storm'"),
-        (("--prompt", "sea", "--text-encoder", "clip"), "word_codes, has no files; leave it out"),
+        (
+            ("--prompt", "sea", "--text-encoder", "clip"),
+            "word_codes, has no files; leave the folder out",
+        ),
     ],
 )
 def test_a_wrong_prompt_is_one_sentence(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from longtake.checkpoint import CheckpointError, ExistsError
+from longtake.convert import from_c3d
 from longtake.convert.from_c3d import convert_c3d
 from longtake.features.c3d import C3D, MEAN, C3DConfig
 
@@ -122,6 +123,15 @@ def test_files_without_a_mean_are_refused(weights, mean, tmp_path):
     for name, message in cases.items():
         with pytest.raises(CheckpointError, match=message):
             convert_c3d(source, tmp_path / f"{name}.npz", tmp_path / "out", config=TINY)
+
+
+def test_a_file_with_arrays_beyond_the_limit_is_refused(weights, mean, tmp_path, monkeypatch):
+    monkeypatch.setattr(from_c3d, "MAX_BYTES", 1 << 10)
+    torch.save(weights, tmp_path / "c3d.pth")
+    with pytest.raises(
+        CheckpointError, match=r"mean\S*\.npz: its arrays take more than .* GiB, the"
+    ):
+        convert_c3d(tmp_path / "c3d.pth", mean, tmp_path / "out", config=TINY)
 
 
 def test_a_file_that_exists_is_kept_unless_asked(weights, mean, tmp_path):

@@ -336,7 +336,7 @@ def captions(folder: Path, table: str, text: str | bytes) -> list[str | None]:
         ("t.jsonl", '{"file": "1", "caption": true}', "line 1: caption is a bool"),
         ("t.jsonl", "\n[1, 2]\n", "line 2: is a list, expected an object with columns"),
         ("t.jsonl", '{"file": "1"}', "line 1: there is no column 'caption'"),
-        ("t.jsonl", "[" * 100_000, "line 1: is nested deeper than 50 levels"),
+        ("t.jsonl", "[" * 100_000, "line 1: lists and objects are nested deeper than 50 levels"),
     ],
 )
 def test_a_bad_row_of_a_table_is_named_with_its_file(

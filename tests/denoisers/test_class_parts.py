@@ -60,6 +60,6 @@ def test_a_network_of_parts_begins_with_the_nearest_sums_of_one_of_classes(kind)
 
 @pytest.mark.parametrize("classes", [24, None, "auto"])
 def test_parts_must_make_the_number_of_classes(classes):
-    said = rf"class_parts=\[3, 2\] make 6 classes, but num_classes is {classes}; set it to 6"
+    said = rf"class_parts=\[3, 2\] make 6 classes, but num_classes is {classes}; set num_classes=6"
     with pytest.raises(ConfigError, match=said):
         parse(VolumeUNetConfig, {"num_classes": classes, "class_parts": [3, 2]})

@@ -115,7 +115,8 @@ def test_a_value_of_an_override_is_yaml():
         ),
         (
             ["front.count=99999999999999999999"],
-            "override 'front.count=99999999999999999999': has an integer of more than 64 bits",
+            "override 'front.count=99999999999999999999': an integer has more than 64 "
+            "bits; give a smaller one",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_every_command_of_the_page_starts_a_server(
         ("serve lvdm-sky --host 0.0.0.0", "others can connect, so give --token-file"),
         ("serve lvdm-sky --token-file missing.txt", "missing.txt: No such file"),
         ("serve lvdm-sky --token-file /dev/zero", "/dev/zero: not a regular file"),
-        ("serve lvdm-sky --token-file long.txt", "long.txt: is longer than 4096 bytes"),
+        ("serve lvdm-sky --token-file long.txt", "long.txt: the text is longer than 4096 bytes"),
     ],
 )
 def test_a_mistake_is_one_sentence(

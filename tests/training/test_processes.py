@@ -296,7 +296,8 @@ def flattened(tree: Any, at: str = "") -> dict[str, Tensor]:
         (
             3,
             {},
-            "a batch of 4 cannot be divided among 3 processes; the nearest batch that can is 3",
+            "a batch of 4 cannot be divided among 3 processes; the nearest training.batch "
+            "that can is 3",
         ),
         (
             2,

@@ -73,7 +73,9 @@ class FramewiseAutoencoderConfig(Config):
     @model_validator(mode="after")
     def _fits(self) -> "FramewiseAutoencoderConfig":
         if not self.channel_mult:
-            raise ValueError("channel_mult is empty; give at least one level")
+            raise ValueError(
+                "channel_mult is empty; give a factor for each level, such as [1, 2, 4]"
+            )
         for width in self.widths:
             if width % self.groups:
                 raise ValueError(

@@ -71,8 +71,8 @@ class LightDecoderConfig(Config, ABC):
         clip = tuple(size * n for size, n in zip(self.grid, (times, scale, scale), strict=True))
         if clip != self.clip or not times or not scale or scale % 2:
             raise ValueError(
-                f"clip={self.clip} must be {self.grid}, the size of the latent, times a whole "
-                "number of frames and an even factor of height and width"
+                f"clip={self.clip} (frames, height, width) must be the latent's {self.grid}, "
+                "frames times a whole number, height and width times one even number"
             )
         return self
 
@@ -110,9 +110,9 @@ class LightVolumeDecoderConfig(LightDecoderConfig):
     def _window_fits(self) -> "LightVolumeDecoderConfig":
         if self.window <= 2 * self.reach:
             raise ValueError(
-                f"window={self.window} must be more than {2 * self.reach}, as the frames of "
-                f"{plural(self.reach, 'latent frame')} at each end of a window depend on latents "
-                "outside it"
+                f"window={self.window} must be more than {2 * self.reach} latent frames, as the "
+                f"frames of {plural(self.reach, 'latent frame')} at each end of a window depend on "
+                "latents outside it"
             )
         return self
 

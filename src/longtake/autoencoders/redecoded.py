@@ -59,7 +59,8 @@ class OtherFrames(VideoAutoencoder, ABC):
         if clip != (frames, height * self._factor, width * self._factor):
             raise ConfigError(
                 f"the decoder makes clips of {clip} (frames, height, width), which must be the "
-                f"autoencoder's {known.clip} with height and width times one whole number"
+                f"autoencoder's {known.clip} with height and width times one whole number; "
+                "set the decoder's clip to that"
             )
         self.spec = replace(known, clip=clip)
 

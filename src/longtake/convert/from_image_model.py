@@ -143,7 +143,7 @@ def read_image_model(
     clips, place = clips or Clips(), folder / "unet" if (folder / "unet").is_dir() else folder
     settings = _settings(place, UNET)
     if place == folder and model is None:
-        raise ValueError(f"{folder}: is a UNet alone, so its autoencoder is missing; give a model")
+        raise ValueError(f"{folder}: is a UNet alone; give a model that has its autoencoder")
     if place != folder and model is not None:
         raise ValueError(f"{folder}: has its own autoencoder beside the UNet; leave out the model")
     if model is None:

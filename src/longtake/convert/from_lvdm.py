@@ -46,7 +46,7 @@ BUFFERS = (
 
 FPS = 8.0  # frame rate of the videos that the official scripts write
 
-OTHER_YAML = "pass the .yaml that it was trained with"
+OTHER_YAML = "pass the .yaml that the model was trained with"
 TAKE_RAW = "set raw=True to convert the raw weights"
 
 
@@ -178,13 +178,13 @@ def _merged(keyframes: VideoModel, interpolation: VideoModel) -> VideoModel:
     rollout, first, second = keyframes.index.sampling.rollout, keyframes.index, interpolation.index
     if "first" not in keyframes.denoisers or not isinstance(rollout, Autoregressive):
         raise ValueError(
-            f"{first.made_by}: is not a prediction model (p_pred > 0), so it makes no keyframes to "
-            "interpolate; convert a prediction model with the interpolation model"
+            f"{first.made_by}: is not a prediction model, whose config has p_pred > 0, so it makes "
+            "no keyframes; convert a prediction model with the interpolation model"
         )
     if "interpolator" not in interpolation.denoisers:
         raise ValueError(
-            f"{second.made_by}: is not an interpolation model (p_interp > 0 and p_pred = 0), so it "
-            "cannot interpolate between keyframes; give one"
+            f"{second.made_by}: is not an interpolation model, whose config has p_interp > 0 and "
+            "p_pred = 0, so it makes no frames between keyframes; give an interpolation model"
         )
     sampling = first.sampling.model_copy(update={"rollout": Hierarchical(keyframes=rollout)})
     made_by = f"{first.made_by} + {second.made_by}"

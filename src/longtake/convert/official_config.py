@@ -34,6 +34,7 @@ DIFFUSION = (
 )
 PERTURBATION = 0.101  # time of the noise on context frames in the official sampling, index 100
 REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+MOST_REFERENCES = 100  # one after another
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +101,6 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
     """
 
     def replaced(node: Any, depth: int) -> Any:
-        if depth > 100:
-            raise ConfigError("a ${} reference leads back to itself")
         match node:
             case dict():
                 return {key: replaced(value, depth) for key, value in node.items()}
@@ -114,6 +113,8 @@ def resolve(root: dict[str, Any]) -> dict[str, Any]:
         return node
 
     def looked_up(reference: re.Match[str], depth: int) -> Any:
+        if depth == MOST_REFERENCES:
+            raise ConfigError(f"the reference {reference[0]} leads back to itself; give it a value")
         node: Any = root
         for key in reference[1].split("."):
             node = node.get(key) if isinstance(node, Mapping) else None

@@ -74,8 +74,8 @@ def unet_config(
     trained = (channels, state[ZEROS].shape[-1] if ZEROS in state else spec.shape[1])
     if trained != spec.shape:
         raise ValueError(
-            f"works on latents of shape {trained}, the autoencoder's have {spec.shape}; give "
-            "the autoencoder that it was trained with"
+            f"the denoiser works on latents of shape {trained}, the autoencoder's have "
+            f"{spec.shape}; give the autoencoder that the denoiser was trained with"
         )
     steps = _steps(state)
     levels = range(0, _count(state, r"input_blocks\.(\d+)\."), steps + 1)
@@ -121,7 +121,9 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     count = max(numbers, default=-1) + 1
     if count > len(numbers):
         place = pattern.partition("(")[0].replace("\\", "")
-        raise ValueError(f"lacks parts of {place} before {count - 1}; give the official file")
+        raise ValueError(
+            f"lacks parts of {place} before {count - 1}; give the complete official file"
+        )
     return count
 
 

@@ -2,7 +2,6 @@
 
 import io
 import os
-import pickle
 import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,15 @@ import torch
 from torch import Tensor, UntypedStorage
 
 from longtake.checkpoint import CheckpointError
-from longtake.convert.unpickle import Foreign, RefusedError, Storage, StoredTensor, Unpickler
+from longtake.convert.unpickle import (
+    AGAIN,
+    DamagedError,
+    Foreign,
+    RefusedError,
+    Storage,
+    StoredTensor,
+    Unpickler,
+)
 from longtake.documents import open_regular
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # first value of a file in torch's format before 1.6
@@ -92,7 +99,7 @@ def read_pickle(path: Path) -> Any:
 def _fault(error: Exception) -> str:
     """What is wrong with a file, in words, by the error that reading it raised."""
     match error:
-        case CheckpointError():
+        case CheckpointError() | DamagedError():
             return str(error)
         case RefusedError():
             return (
@@ -105,7 +112,7 @@ def _fault(error: Exception) -> str:
     truncated = isinstance(error, EOFError | struct.error | zipfile.BadZipFile)
     truncated = truncated or "truncated" in str(error)
     fault = "is truncated" if truncated else f"is damaged ({' '.join(str(error).split())})"
-    return f"{fault}; download the file again"
+    return f"{fault}; {AGAIN}"
 
 
 def _format(head: bytes) -> Callable[[Path, io.BufferedReader], Any]:
@@ -133,7 +140,9 @@ def _read_zip(path: Path, file: io.BufferedReader) -> Any:
     with zipfile.ZipFile(file) as archive:
         names, declared = archive.namelist(), sum(entry.file_size for entry in archive.infolist())
         if declared > MAX_UNPACKED * path.stat().st_size + SLACK:
-            raise CheckpointError(f"declares {declared} bytes, far more than the file can hold")
+            raise CheckpointError(
+                f"declares {declared} bytes, far more than the file can hold; {AGAIN}"
+            )
         pickles = [name for name in names if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise CheckpointError("is a zip file, expected a file of torch.save")
@@ -179,7 +188,9 @@ def _read_legacy(path: Path, file: io.BufferedReader) -> Any:
     for key in Unpickler(file).load():
         (count,) = struct.unpack("<q", file.read(8))
         if count != storages[key].count:
-            raise pickle.UnpicklingError(f"storage {key!r} differs in size from its tensors")
+            raise DamagedError(
+                f"is damaged: storage {key!r} differs in size from its tensors; {AGAIN}"
+            )
         starts[key] = file.tell()
         file.seek(count * storages[key].dtype.itemsize, os.SEEK_CUR)
     if file.tell() > path.stat().st_size or starts.keys() < storages.keys():

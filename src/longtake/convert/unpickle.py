@@ -41,6 +41,13 @@ SAME = {
 }
 
 
+AGAIN = "download the file again"
+
+
+class DamagedError(pickle.UnpicklingError):
+    """The contents of a file contradict each other; the message says where, and what to do."""
+
+
 class RefusedError(pickle.UnpicklingError):
     """A pickle names an object that no checkpoint needs; the message is the object's name."""
 
@@ -163,7 +170,7 @@ class Unpickler(pickle.Unpickler):
         match pid:
             case ("storage", _StorageType(dtype=dtype), str(key), _, int(count), *view):
                 if self._storage is None or count < 0 or any(view):
-                    raise pickle.UnpicklingError("a storage with an unknown location")
+                    raise DamagedError(f"is damaged: a storage has an unknown location; {AGAIN}")
                 return self._storage(dtype, key, count)
         return Foreign
 
@@ -178,7 +185,10 @@ def _check_memo(file: BufferedIOBase) -> None:
             pickletools.genops(cast("IO[bytes]", file))
         ):
             if operation.name.endswith("PUT") and int(argument or 0) > number:
-                raise pickle.UnpicklingError(f"memo index {argument} after {number} operations")
+                raise DamagedError(
+                    f"is damaged: its pickle has memo index {argument} after {number} operations; "
+                    f"{AGAIN}"
+                )
     except ValueError as error:
         ends = re.search("remain$|exhausted|not enough data|no newline", str(error))
         raise (EOFError if ends else pickle.UnpicklingError)(str(error)) from error
@@ -231,16 +241,18 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: Any) -> Store
     last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
     inside = min((offset, *size, *stride)) >= 0 and (0 in size or last < storage.count)
     if not inside:
-        raise pickle.UnpicklingError("a tensor exceeds its storage")
+        raise DamagedError(f"is damaged: a tensor exceeds its storage; {AGAIN}")
     if math.prod(size) > max(storage.count, MAX_EXPANDED):
-        raise pickle.UnpicklingError("a tensor is larger than its storage")
+        raise DamagedError(f"is damaged: a tensor is larger than its storage; {AGAIN}")
     return StoredTensor(storage=storage, offset=offset, size=size, stride=stride)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
     """Bytes from the text as which pickle protocol 2 writes them."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in encoding {encoding!r}")
+        raise DamagedError(
+            f"is damaged: it has bytes in encoding {encoding!r}, expected latin1; {AGAIN}"
+        )
     return text.encode("latin1")
 
 

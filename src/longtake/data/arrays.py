@@ -162,8 +162,9 @@ def _safetensors(path: Path) -> np.ndarray:
     size = path.stat().st_size
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
-        if length > min(size, LONGEST_HEADER_BYTES):
-            raise ValueError(f"a header of {length} bytes")
+        most = min(size, LONGEST_HEADER_BYTES)
+        if length > most:
+            raise ValueError(f"a header of {length} bytes, expected at most {most}")
         header = json.loads(file.read(length))
     with safe_open(path, framework="np") as tensors:  # checks that the header fits the file
         slices = {name: tensors.get_slice(name) for name in tensors.keys()}  # noqa: SIM118
@@ -185,7 +186,7 @@ def _header(file: Bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
         return np.lib.format.read_array_header_1_0(file)
     if version == (2, 0):
         return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"npy version {version}")
+    raise ValueError(f"npy version {version}, expected (1, 0) or (2, 0)")
 
 
 def _mapped(path: Path, file: Bytes, name: str, end: int) -> np.ndarray:

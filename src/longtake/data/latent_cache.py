@@ -28,7 +28,7 @@ FORMAT = 1
 INDEX = "index.json"
 SHARDS_OPEN = 1024  # shards mapped into memory at once
 FACTS = "latent shard 1"  # name of what ``_shard_facts`` finds out
-REMEDY = "remove it to encode again, or name another folder"
+REMEDY = "remove it to encode again, or set cache_folder to another"
 
 
 class CachedShard(Config):
@@ -250,7 +250,7 @@ def read_index(folder: Path) -> CacheIndex:
     try:
         return read_config(folder / INDEX, CacheIndex)
     except ValueError as error:
-        raise CheckpointError(f"{folder}: a broken latent cache ({error})") from error
+        raise CheckpointError(f"{folder}: a broken latent cache ({error}); {REMEDY}") from error
 
 
 def _shard_facts(path: Path) -> dict[str, Any]:

@@ -99,6 +99,6 @@ def rank_rows(step: int, batch: int, rank: int, size: int) -> range:
     if batch % size:
         raise ValueError(
             f"a batch of {batch} cannot be divided among {size} processes; "
-            f"the nearest batch that can is {max(1, round(batch / size)) * size}"
+            f"the nearest training.batch that can is {max(1, round(batch / size)) * size}"
         )
     return range(step * batch + rank, (step + 1) * batch, size)

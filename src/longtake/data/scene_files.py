@@ -56,7 +56,7 @@ def _below(file: str) -> str:
     """Return the path of a file below a folder; a ValueError if it is absolute or leads out."""
     path = PurePosixPath(file)
     if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in file:
-        raise ValueError("names no file below the folder")
+        raise ValueError(f"{file!r} names no file in the folder; expected a relative path")
     return file
 
 

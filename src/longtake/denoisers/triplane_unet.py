@@ -113,7 +113,10 @@ class TriplaneUNetConfig(UNetConfig):
     @model_validator(mode="after")
     def _text_fits(self) -> "TriplaneUNetConfig":
         if not self.needs_text and self.text_width is None:
-            raise ValueError("needs_text=false is for a network that reads text; set text_width")
+            raise ValueError(
+                "needs_text=false is for a network that reads text; set text_width, the width of "
+                "the text encoder's states"
+            )
         return self
 
     @model_validator(mode="after")

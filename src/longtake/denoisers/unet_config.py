@@ -103,7 +103,9 @@ class UNetConfig(Config, ABC):
     @model_validator(mode="after")
     def _levels_fit(self) -> "UNetConfig":
         if not self.channel_mult:
-            raise ValueError("channel_mult is empty; give at least one level")
+            raise ValueError(
+                "channel_mult is empty; give a factor for each level, such as [1, 2, 4]"
+            )
         for width in self.widths:
             if width % self.groups:
                 raise ValueError(
@@ -117,7 +119,7 @@ class UNetConfig(Config, ABC):
         if self.class_parts and (combined := prod(self.class_parts)) != self.num_classes:
             raise ValueError(
                 f"class_parts={list(self.class_parts)} make {combined} classes, but num_classes is "
-                f"{self.num_classes}; set it to {combined}"
+                f"{self.num_classes}; set num_classes={combined}"
             )
         return self
 

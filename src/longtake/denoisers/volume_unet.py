@@ -27,6 +27,8 @@ Attention = Annotated[
 ]
 """Settings of the attention of a ``VolumeUNet``."""
 
+WIDTH = "set attention.context_dim, the width of the text encoder's states"
+
 
 class VolumeUNetConfig(UNetConfig):
     """Settings of a ``VolumeUNet``; defaults: LVDM's unconditional 256x256 model, 549 M weights.
@@ -72,11 +74,9 @@ class VolumeUNetConfig(UNetConfig):
     @model_validator(mode="after")
     def _context_fits(self) -> "VolumeUNetConfig":
         if self.pool_text and self.attention.text_width is None:
-            raise ValueError("pool_text needs attention to text; set attention.context_dim")
+            raise ValueError(f"pool_text needs attention to text; {WIDTH}")
         if not self.needs_text and self.attention.text_width is None:
-            raise ValueError(
-                "needs_text=false is for a network that reads text; set attention.context_dim"
-            )
+            raise ValueError(f"needs_text=false is for a network that reads text; {WIDTH}")
         if not self.needs_text and not isinstance(self.attention, SpaceTimeAttentionConfig):
             raise ValueError(
                 f"needs_text=false needs attention.kind=st_attention, got {self.attention.kind}"

@@ -70,7 +70,7 @@ class ClipSampler:
             if self.pattern.per_frame and not part.per_frame:
                 raise ValueError(
                     f"{type(part).__name__} does not support per-frame times, which the time "
-                    f"pattern {type(self.pattern).__name__} has; set pattern=Together()"
+                    f"pattern {type(self.pattern).__name__} has; set pattern.kind=together"
                 )
         self.guidance.check(self.denoiser.reads, self.guides)
         self.sampler.times(self.diffusion.schedule)  # raises where it cannot follow the schedule

@@ -53,7 +53,9 @@ class DriftPlan:
                 f"window={self.window} must be at least {LEAST_WINDOW} frames, for I3D"
             )
         if self.chunk is not None and self.chunk < 2:
-            raise ValueError(f"chunk={self.chunk} must be at least 2 frames, or None to search")
+            raise ValueError(
+                f"chunk={self.chunk} must be at least 2 frames, or None to search for it"
+            )
 
     def starts(self, frames: int, most: int) -> list[int]:
         """First frame of each of at most ``most`` windows, spaced evenly over ``frames`` frames."""

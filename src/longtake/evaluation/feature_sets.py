@@ -173,8 +173,8 @@ class FeatureSets:
         """
         if self.settings.clip is None:
             raise ValueError(
-                "CLIPSIM needs the weights of CLIP, but none are given; give the folder of a CLIP "
-                "model of transformers, such as openai/clip-vit-base-patch32"
+                "CLIPSIM needs the weights of CLIP, but none are given; set clip to the folder of "
+                "a CLIP model of transformers, such as openai/clip-vit-base-patch32"
             )
         return read_clip(self.settings.clip)
 

@@ -80,7 +80,7 @@ def read_clip(folder: Path) -> Clip:
     with opened_by_transformers(str(folder), REMEDY) as transformers:
         kind = transformers.AutoConfig.from_pretrained(folder, **LOCAL).model_type
         if kind != "clip":
-            raise ValueError(f"its config.json is of a {kind} model")
+            raise ValueError(f"its config.json is of a model {kind!r}, expected 'clip'")
         read = partial(transformers.CLIPModel.from_pretrained, use_safetensors=True, **LOCAL)
         network = read(folder)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **LOCAL)

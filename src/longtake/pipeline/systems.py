@@ -130,9 +130,9 @@ class System:
             given = to_dict(config)
             if given["kind"] != self.autoencoder or config.clip[0] != self.window:
                 raise ConfigError(
-                    f"init_from={init_from} has a {given['kind']} of {config.clip[0]} frames, but "
-                    f"{self.name} needs a {self.autoencoder} of {self.window} frames; choose "
-                    "another model, or none"
+                    f"init_from={init_from} has a {given['kind']} autoencoder of clips of "
+                    f"{config.clip[0]} frames, but {self.name} needs a {self.autoencoder} "
+                    f"autoencoder of clips of {self.window}; choose another model, or none"
                 )
             factor, channels = self.factor_of(config), config.latent[0]
             denoisers_from = self._denoisers_for(channels)

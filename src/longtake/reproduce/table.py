@@ -53,7 +53,7 @@ class Published(Config):
                 "reason for its absence, and not both"
             )
         if self.value is not None and not self.source:
-            raise ValueError(f"value={self.value} has no source; say where it was read")
+            raise ValueError(f"value={self.value} has no source; set source to where it was read")
         return self
 
 

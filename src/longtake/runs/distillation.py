@@ -211,7 +211,7 @@ class DistillationRun(Run):
             )
         if model.index.sampling.pattern.per_frame:
             raise ConfigError(
-                f"{self.teacher} is sampled with a time per frame, which a student cannot be; set "
+                f"{self.teacher} is sampled with a time per frame, and a student cannot be; set "
                 "sampling.pattern.kind=together in its model_index.json"
             )
         self.clip.check(network)

@@ -34,5 +34,5 @@ def check_labels(denoiser: AnyDenoiser, data: AnySource) -> None:
             held = ", ".join(f"{k}: {n}" for k, n in labels.items()) or "none"
             raise ConfigError(
                 f"denoiser.labels={{{name}: {size}}}, but the labels of the data are {held}; "
-                "set those of them that the network is to read"
+                "set denoiser.labels to those that the network is to read"
             )

@@ -49,6 +49,6 @@ def check_origins(run: AnyRun) -> None:
             continue
         if (preset := Path(name).name) in presets():
             raise ConfigError(
-                f"{setting}={name}: no such folder; the preset {preset} trains it, so carry that "
-                f"out first, or set {setting} to another model"
+                f"{setting}={name}: no such folder; the preset {preset} trains it, so train "
+                f"with that first, or set {setting} to another model"
             )

@@ -102,7 +102,7 @@ def _page_routes() -> list[BaseRoute]:
 async def _index(request: Request) -> Response:
     del request
     if not (PAGE / "index.html").exists():
-        raise MissingError("this installation has no page")
+        raise MissingError("this installation lacks the studio's page; install longtake again")
     return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
 

@@ -145,7 +145,7 @@ def check_conditions(settings: VideoSettings, model: Description) -> None:
     if settings.prompt is None and model["needs_prompt"]:
         raise ValueError(f"{settings.model} makes videos of a text; give a prompt")
     if settings.negative is not None and settings.prompt is None:
-        raise ValueError("negative belongs to a prompt; give one")
+        raise ValueError("negative belongs to a prompt; give a prompt too")
     if settings.start_image is not None and settings.continue_video is not None:
         raise ValueError("start_image and continue_video cannot be combined; choose one")
     if settings.end_image is not None and settings.continue_video is not None:

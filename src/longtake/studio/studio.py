@@ -167,7 +167,9 @@ class Studio:
             if frames is None or frames == job.frames:
                 return job
             if job.status != "done":
-                raise StateError(f"this job is {job.status}; stop it, then continue it with frames")
+                raise StateError(
+                    f"this job is {job.status}; stop it, then continue it with frames={frames}"
+                )
             self.queue.kind(job).check_longer()
         if frames is not None:
             if frames <= job.frames_done:
@@ -211,7 +213,7 @@ class Studio:
         if needing := [job for job in jobs if job.status != "done" and name in ids_of(job)]:
             raise StateError(
                 f"{plural(len(needing), 'job')} that may still be carried out would lack this "
-                "upload; delete first what needs it"
+                "upload; delete these jobs first"
             )
         await asyncio.to_thread(remove, folder)
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from longtake.config import nearest
 from longtake.studio.errors import MissingError
 from longtake.studio.store import Job
 from longtake.studio.studio import trained_name
@@ -68,7 +69,9 @@ async def use(request: Request) -> Response:
     name = request.path_params.get("name") or trained_name(_job(request))
     found = {each.name: each for each in exports(training)}
     if wanted not in found:
-        raise MissingError(f"the training has no model {wanted!r}; look at its list exports")
+        raise MissingError(
+            f"the training has no model {wanted!r}; {nearest(str(wanted), list(found))}"
+        )
     return JSONResponse({"model": studio.offer(f"{name}-{wanted}", found[wanted].folder)}, 202)
 
 

@@ -45,8 +45,8 @@ class WordCodes(TextEncoder):
     def load(self, folder: Path | None = None) -> EncodeText:
         if folder is not None:
             raise ValueError(
-                f"text encoder {folder}: this model's encoder, word_codes, has no files; leave it "
-                "out"
+                f"text encoder {folder}: this model's encoder, word_codes, has no files; leave "
+                "the folder out"
             )
         return self._encode
 

@@ -140,7 +140,10 @@ def newest(run: Path, ranks: Ranks) -> Stored | None:
                 _set_aside(other, f"{fault}; training continues after step {_step(folder)}")
         return stored
     if torn:
-        raise CheckpointError(f"{run}: no checkpoint is complete; fault of the last: {torn[0][1]}")
+        raise CheckpointError(
+            f"{run}: no checkpoint is complete; train in another folder; fault of the last: "
+            f"{torn[0][1]}"
+        )
     return None
 
 

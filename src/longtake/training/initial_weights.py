@@ -111,7 +111,10 @@ def text_of_classes(denoiser: Denoiser, latents: ClipLatents, states: CachedStat
     pairs = Counter((latents.caption(clip.item), clip.label) for clip in clips)
     pairs = {pair: n for pair, n in pairs.items() if pair[0] and pair[1] != ABSENT}
     if not pairs:
-        raise ConfigError("init_text=classes: no training clip has both a class and a caption")
+        raise ConfigError(
+            "init_text=classes: no training clip has both a class and a caption; give data with "
+            "both, or leave init_text out"
+        )
     given = torch.stack([states(caption) for caption, _ in pairs])
     weight = torch.tensor(list(pairs.values()), dtype=torch.float32)[:, None]
     with torch.no_grad():

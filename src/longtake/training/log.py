@@ -93,7 +93,7 @@ def read_log(path: Path) -> list[str]:
     with open_regular(path) as file:
         data = file.read(MAX_LOG_BYTES + 1)
     if len(data) > MAX_LOG_BYTES:
-        raise DocumentError(f"{path}: is longer than {MAX_LOG_BYTES} bytes")
+        raise DocumentError(f"{path}: is longer than {MAX_LOG_BYTES} bytes, the limit of a log")
     return data.decode(errors="replace").splitlines()
 
 

@@ -301,7 +301,7 @@ class TrainingMonitor:
             given = ", ".join(stored.starts) or "none"
             raise ValueError(
                 f"the checkpoint is of a training with the discriminators {given}, but this one "
-                f"has {', '.join(self._starts) or 'none'}"
+                f"has {', '.join(self._starts) or 'none'}; train with those, or in another folder"
             )
         self._starts, self._detector = stored.starts, detector or self._detector
 

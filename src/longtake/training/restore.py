@@ -18,6 +18,7 @@ from longtake.training.checkpoint import (
 )
 
 MOMENTS = frozenset({"step", "exp_avg", "exp_avg_sq"})
+EARLIER = "remove the checkpoint's folder to continue from the one before it"
 OF_THE_CONFIG = ("betas", "weight_decay")  # of an optimizer; the trainer sets the rate
 
 
@@ -38,9 +39,9 @@ def restore(stored: Stored, state: TrainState) -> None:
     if state.ema is not None and stored.average is not None:
         _check_fit(stored.average, method.exported, folder / AVERAGE)
     elif state.ema is not None and not stored.state.files:
-        raise CheckpointError(f"{folder}: lacks the EMA of the weights, {AVERAGE}")
+        raise CheckpointError(f"{folder}: lacks the EMA of the weights, {AVERAGE}; {EARLIER}")
     if stored.state.step and not stored.moments:
-        raise CheckpointError(f"{folder}: lacks the moments of every optimizer")
+        raise CheckpointError(f"{folder}: lacks the moments of every optimizer; {EARLIER}")
     for name in stored.moments:
         _check_moments(stored, name, state)
     if state.ema is not None and stored.average is not None:
@@ -100,18 +101,19 @@ def _check_moments(stored: Stored, name: str, state: TrainState) -> None:
         own = moments.get(parameter, {})
         if parameter not in shapes:
             raise CheckpointError(
-                f"{path}: has moments of {parameter!r}, which this run's networks do not have"
+                f"{path}: has moments of {parameter!r}, which this run's networks do not "
+                f"have; {EARLIER}"
             )
         if lacking := MOMENTS - own.keys():
-            raise CheckpointError(f"{path}: lacks {parameter}.{min(lacking)}")
+            raise CheckpointError(f"{path}: lacks {parameter}.{min(lacking)}; {EARLIER}")
         shape = shapes[parameter].shape
         if any(own[moment].shape != shape for moment in MOMENTS - {"step"}):
             raise CheckpointError(
-                f"{path}: moments of {parameter!r} are not of its shape, {tuple(shape)}"
+                f"{path}: moments of {parameter!r} are not of its shape, {tuple(shape)}; {EARLIER}"
             )
         check_finite({f"{parameter}.{moment}": own[moment] for moment in MOMENTS}, path)
         if own["exp_avg_sq"].min() < 0 or not own["step"].min() >= 0:
-            raise CheckpointError(f"{path}: moments of {parameter!r} are negative")
+            raise CheckpointError(f"{path}: moments of {parameter!r} are negative; {EARLIER}")
 
 
 def _match_layout(optimizer: torch.optim.Optimizer) -> None:

@@ -55,7 +55,9 @@ def assembled(files: Iterable[Path], shapes: Mapping[str, Sequence[int]]) -> dic
             rows[name].append((first, first + length))
     for name, shape in shapes.items():
         if math.prod(shape) and not _cover(rows[name], shape[0] if shape else 1):
-            raise CheckpointError(f"the shards lack a part of {name!r}, or have it twice")
+            raise CheckpointError(
+                f"the checkpoint's shards lack a part of {name!r}, or have it twice"
+            )
     return {name: found.get(name, torch.empty(tuple(shape))) for name, shape in shapes.items()}
 
 

@@ -28,8 +28,8 @@ VALIDATION_LOSS = "validation_loss"
 """Name of the loss on held-out clips among the measures of a preview."""
 
 GOOD_WEIGHTS = (
-    "to begin it from good weights, run this one again with training.steps=(its last checkpoint) "
-    "and name its folder as init_from"
+    "to begin the new run from good weights, run this one again with training.steps=(the step of "
+    "its last checkpoint) and set init_from of the new run to this one's folder"
 )
 
 

@@ -198,7 +198,7 @@ def _entries(file: IO[bytes], size: int) -> Iterator[tuple[str, tarfile.TarInfo,
             ) from error
         start, position = position + BLOCK_BYTES, position + BLOCK_BYTES + _padded(info.size)
         if info.size < 0:
-            raise ArchiveError(f"has an entry of {info.size} bytes")
+            raise ArchiveError(f"is broken: an entry has {info.size} bytes")
         if entries > MOST_MEMBERS:
             raise ArchiveError(f"has over {MOST_MEMBERS} entries; write several tar files")
         if info.type in (tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
@@ -224,7 +224,9 @@ def _long_name(file: IO[bytes], info: tarfile.TarInfo) -> str:
         ArchiveError: the header is too long or broken, or the entry has over 8 GB.
     """
     if info.size > LONGEST_HEADER_BYTES:
-        raise ArchiveError(f"has a header of {info.size} bytes, more than {LONGEST_HEADER_BYTES}")
+        raise ArchiveError(
+            f"has a header of {info.size} bytes, more than {LONGEST_HEADER_BYTES}, the limit"
+        )
     data = file.read(info.size)
     if info.type == tarfile.GNUTYPE_LONGNAME:
         return data.rstrip(b"\0").decode("utf-8", "surrogateescape")
@@ -243,7 +245,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     while data.strip(b"\0"):
         length, _, _ = data.partition(b" ")
         if not length.isdigit() or not 0 < int(length) <= len(data):
-            raise ArchiveError("has an extended header that is broken")
+            raise ArchiveError("is broken: an extended header is not valid")
         key, _, value = data[len(length) + 1 : int(length) - 1].partition(b"=")
         yield key, value
         data = data[int(length) :]

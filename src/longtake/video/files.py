@@ -88,7 +88,7 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
         )
     film = max(films, key=_pixels)
     if film.codec_context is None:
-        raise VideoError(f"{path}: is in a codec that FFmpeg does not know")
+        raise VideoError(f"{path}: is in a codec that FFmpeg does not know; convert it to H.264")
     return film
 
 

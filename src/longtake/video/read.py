@@ -98,7 +98,7 @@ def frame_seconds(path: Path | str, folder_fps: Fraction | float | int = FOLDER_
         return np.arange(len(pictures.files(path))) / float(folder_fps)
     line = timeline(path)
     if line.ticks is None:
-        raise VideoError(f"{path}: does not store the times of its frames")
+        raise VideoError(f"{path}: does not store the times of its frames; convert it to mp4")
     return (line.ticks - line.ticks[0]) * float(line.tick_seconds)
 
 

@@ -181,7 +181,8 @@ class ContextPlan(Config):
                 raise ValueError(
                     f"the context frames of {type(case).__name__} leave none of the clip's "
                     f"{plural(frames, 'latent frame')} to generate; clips must have "
-                    f"{case.least_frames} or more: give fewer frames, or lengthen denoiser.latent"
+                    f"{case.least_frames} or more: give fewer context frames, or lengthen "
+                    "denoiser.latent"
                 )
 
     def draw(self, z: Float[Tensor, "c f ..."], generator: torch.Generator) -> "DrawnContext":
