@@ -272,7 +272,7 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
     ("change", "message"),
     [
         (without(MIDDLE), f"'{AVERAGED_MIDDLE}' is not the EMA of a weight"),
-        (without(AVERAGED_MIDDLE), f"lacks 1 EMA weight, first '{AVERAGED_MIDDLE}'"),
+        (without(AVERAGED_MIDDLE), f"the checkpoint lacks 1 EMA weight, first '{AVERAGED_MIDDLE}'"),
         (with_one_more("lora.weight"), "'lora.weight' is not a weight of an official LVDM model"),
         (
             with_one_more("first_stage_model.extra.weight"),
@@ -282,7 +282,10 @@ AVERAGED_MIDDLE = "model_ema.diffusion_modelmiddle_block0in_layers0bias"
             without("first_stage_model.decoder.conv_out.conv.bias"),
             "autoencoder: the checkpoint lacks weights decoder.conv_out.conv.bias;",
         ),
-        (lambda state: state | {"betas": state["betas"] * 2}, "its 1000 betas range from 0.003 "),
+        (
+            lambda state: state | {"betas": state["betas"] * 2},
+            "the checkpoint's 1000 betas range from 0.003 ",
+        ),
     ],
 )
 def test_weights_that_are_missing_or_unknown_are_named(tmp_path: Path, change: Any, message: str):

@@ -143,13 +143,16 @@ def _model(
     has_ema = any(key.startswith(EMA) for key in state)
     if official.ema and not (raw or has_ema):
         raise CheckpointError(
-            f"has no EMA of the weights, though its config does not have use_ema: false; {TAKE_RAW}"
+            f"the checkpoint has no EMA of the weights, though the config does not have "
+            f"use_ema: false; {TAKE_RAW}"
         )
     raw = raw or not has_ema
     scaling = official.latent_scaling
     if official.measured_scale:
         if "scale_factor" not in state:
-            raise CheckpointError(f"lacks scale_factor, which its config requires; {OTHER_YAML}")
+            raise CheckpointError(
+                f"the checkpoint lacks scale_factor, which the config requires; {OTHER_YAML}"
+            )
         scale = state["scale_factor"].flatten().tolist()
         data = {"shift": scaling.shift, "scale": scale[0] if len(scale) == 1 else scale}
         scaling = parse(LatentScaling, data)
@@ -209,7 +212,8 @@ def _ema(weights: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str
             raise CheckpointError(f"{key!r} is not the EMA of a weight; {TAKE_RAW}")
     if missing := [key for key in averages if key not in state]:
         raise CheckpointError(
-            f"lacks {plural(len(missing), 'EMA weight')}, first {missing[0]!r}; {TAKE_RAW}"
+            f"the checkpoint lacks {plural(len(missing), 'EMA weight')}, first {missing[0]!r}; "
+            f"{TAKE_RAW}"
         )
     return {key: state[average] for average, key in averages.items()}
 
@@ -223,8 +227,9 @@ def _check_schedule(diffusion: Diffusion, state: Mapping[str, Tensor]) -> None:
     if found.shape != expected.shape or not torch.allclose(found, expected, rtol=1e-4):
         first, last = found[:1].sum(), found[-1:].sum()
         raise CheckpointError(
-            f"its {len(found)} betas range from {first:.6g} to {last:.6g}, those of the "
-            f"config from {schedule.beta_start:.6g} to {schedule.beta_end:.6g}; {OTHER_YAML}"
+            f"the checkpoint's {len(found)} betas range from {first:.6g} to {last:.6g}, "
+            f"those of the config from {schedule.beta_start:.6g} to {schedule.beta_end:.6g}; "
+            f"{OTHER_YAML}"
         )
 
 

@@ -77,7 +77,9 @@ def read_official(path: Path) -> OfficialModel:
         root = resolve(data)
         node = root.get("model")
         if not isinstance(node, dict) or not isinstance(node.get("params"), dict):
-            raise ConfigError("has no section model.params, as official LVDM configs have")
+            raise ConfigError(
+                "the config has no section model.params, as official LVDM configs have"
+            )
         target, params = str(node.get("target")), node["params"]
         if target in AUTOENCODERS:
             found = _parse(AUTOENCODERS[target], params, "model.params")

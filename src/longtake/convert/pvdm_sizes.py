@@ -122,14 +122,14 @@ def _count(state: Mapping[str, Tensor], pattern: str) -> int:
     if count > len(numbers):
         place = pattern.partition("(")[0].replace("\\", "")
         raise ValueError(
-            f"lacks parts of {place} before {count - 1}; give the complete official file"
+            f"the file lacks parts of {place} before {count - 1}; give the complete official file"
         )
     return count
 
 
 def _shape(state: Mapping[str, Tensor], name: str, axes: int) -> tuple[int, ...]:
     if name not in state:
-        raise ValueError(f"lacks {name}; give the complete official file")
+        raise ValueError(f"the file lacks {name}; give the complete official file")
     shape = tuple(state[name].shape)
     if len(shape) != axes:
         raise ValueError(f"{name} has shape {shape}, expected {axes} axes; give the official file")

@@ -71,7 +71,7 @@ class CacheIndex(Config):
     def _different_files(self) -> "CacheIndex":
         name, times = Counter(shard.file for shard in self.shards).most_common(1)[0]
         if times > 1:
-            raise ValueError(f"lists {name} {times} times; expected each shard once")
+            raise ValueError(f"the index lists {name} {times} times; expected each shard once")
         return self
 
 

@@ -30,7 +30,7 @@ def concatenate(paths: Sequence[Path | str], out: Path | str, *, overwrite: bool
     """
     files, out = [Path(path) for path in paths], Path(out)
     if not files:
-        raise VideoError(f"{out}: no files to join")
+        raise VideoError(f"{out}: no files to join; give at least one")
     form = FORMATS.get(out.suffix.lower())
     if form is None:
         raise VideoError(
