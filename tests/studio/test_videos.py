@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from studio.conftest import PATIENCE_SECONDS, Page, opened
+from studio.conftest import FPS, PATIENCE_SECONDS, Page, opened
 from studio.test_uploads import PICTURE, image
 
 WAITING = ("queued", "in_progress")
@@ -66,6 +66,10 @@ def test_a_video_streams_while_it_is_made_and_has_the_frames_of_the_file(page: P
     completed(page.client, made["id"])
     whole = page.client.get(f"/v1/videos/{made['id']}/content").content
     assert np.array_equal(decoded(streamed), decoded(whole))
+    for data in (streamed, whole):
+        with av.open(io.BytesIO(data), "r") as video:
+            times = [frame.time for frame in video.decode(video=0)]
+        assert times == pytest.approx([i / FPS for i in range(60)], abs=1e-3)
 
 
 def test_a_form_with_a_first_image_makes_a_video(page: Page):

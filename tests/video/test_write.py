@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from films import film
@@ -64,6 +65,20 @@ def test_the_rate_is_kept(tmp_path: Path, fps: float, suffix: str) -> None:
     info = probe(write(tmp_path / f"film.{suffix}", film(25), fps))
     assert info.fps == Fraction(fps)
     assert info.seconds == pytest.approx(25 / fps, abs=2e-3)
+
+
+@pytest.mark.parametrize("fps", RATES)
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_a_video_begins_at_time_zero_and_shows_each_frame_as_long(
+    tmp_path: Path, fps: float, suffix: str
+) -> None:
+    parts = [write(tmp_path / f"{n}.{suffix}", film(n), fps) for n in (25, 5)]
+    concatenate(parts, tmp_path / f"all.{suffix}")
+    for name, count in (("25", 25), ("all", 30)):
+        with av.open(str(tmp_path / f"{name}.{suffix}")) as container:
+            times = [frame.time for frame in container.decode(video=0)]
+            assert times == pytest.approx([i / fps for i in range(count)], abs=1e-3)
+            assert float(container.duration or 0) / 1e6 == pytest.approx(count / fps, abs=2e-3)
 
 
 def test_chunks_do_not_matter(tmp_path: Path) -> None:

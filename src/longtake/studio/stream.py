@@ -13,7 +13,7 @@ from longtake.studio.places import JOINED, PARTS, SINGLE
 from longtake.studio.store import ACTIVE, Job
 from longtake.studio.studio import Studio
 
-MOVFLAGS = "empty_moov+default_base_moof+frag_every_frame"
+MOVFLAGS = "delay_moov+default_base_moof+frag_every_frame"
 POLL_SECONDS = 0.1
 
 

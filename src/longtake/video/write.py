@@ -36,6 +36,9 @@ from longtake.video.read import as_rate
 
 LOGGER = logging.getLogger("longtake")
 FLUSHED = {"flush_packets": "1"}
+# Frames are coded out of order. Only with ``delay_moov`` does the index say, by an edit list, that
+# the first one is at time 0; else it is two frames later, and browsers never show the last two.
+FRAGMENTED = "hybrid_fragmented+frag_keyframe+delay_moov"
 FRAGMENT_FRAMES = 48  # distance of key frames, and most frames that a killed writer loses
 
 
@@ -72,7 +75,7 @@ H264 = Format(
         # of threads, and its vector code for macroblock trees reads what lies behind small frames.
         **{"threads": "1", "x264-params": "cpu-independent=1"},
     },
-    container_options={"movflags": "hybrid_fragmented+frag_keyframe", **FLUSHED},
+    container_options={"movflags": FRAGMENTED, **FLUSHED},
 )
 FORMATS = {
     ".mp4": H264,
