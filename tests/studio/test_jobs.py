@@ -171,6 +171,7 @@ def test_a_video_that_is_made_stops_and_continues(page: Page):
     stopped = page.post(f"jobs/{job}/stop")
     assert stopped["status"] == "stopped"
     assert [each["name"] for each in stopped["files"]] == ["so_far.mp4"]
+    assert len(page.frames(job, "so_far.mp4")) == stopped["frames_done"]
     page.post(f"jobs/{job}/continue")
     done = page.ended(job)
     assert (done["status"], [each["name"] for each in done["files"]]) == ("done", ["seed_0005.mp4"])

@@ -1,5 +1,6 @@
 """The studio's page in a real browser, with a real server and tiny models."""
 
+import io
 import json
 import shutil
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import pytest
 from chromium import SIZES, Tab, launched
@@ -224,6 +226,36 @@ def test_two_videos_are_compared_frame_by_frame_and_in_numbers(tab: Tab):
     page.locator("#panel-compare label", has_text="Difference").click()
     assert page.locator("canvas.difference").is_visible()
     assert tab.violations() == []
+
+
+def test_each_frame_of_a_compared_video_is_shown_once_from_the_first_to_the_last(tab: Tab):
+    tab.open("compare")
+    made(tab, seed=3)
+    job = made(tab, seed=4)
+    page = tab.open("compare")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    frame = page.get_by_role("slider", name="Frame")
+    page.get_by_role("button", name="Pause").click()
+    assert frame.get_attribute("max") == "7"
+    body = page.request.get(f"{tab.address}/api/jobs/{job}/files/seed_0004.mp4").body()
+    with av.open(io.BytesIO(body), "r") as video:
+        decoded = [each.to_ndarray(format="rgb24") for each in video.decode(video=0)]
+    assert page.locator("#panel-compare select").nth(1).input_value() == job
+    shown = []
+    for i in range(8):
+        frame.press("Home" if i == 0 else "ArrowRight")
+        assert page.inner_text("#panel-compare output") == f"{i + 1} / 8"
+        pixels = page.evaluate(
+            """() => {
+                 const options = {willReadFrequently: true};
+                 const copy = new OffscreenCanvas(16, 16).getContext("2d", options);
+                 copy.drawImage(document.querySelectorAll("#panel-compare canvas")[1], 0, 0);
+                 return [...copy.getImageData(0, 0, 16, 16).data];
+               }"""
+        )
+        shown.append(np.array(pixels).reshape(16, 16, 4)[..., :3])
+    distances = np.array([[np.abs(a - b.astype(int)).mean() for b in decoded] for a in shown])
+    assert (distances.diagonal() == distances.min(1)).all(), distances.round(1)
 
 
 def test_a_video_of_a_program_can_be_compared(tab: Tab):

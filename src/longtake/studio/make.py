@@ -107,8 +107,9 @@ def run_make(settings: VideoSettings, work: Work) -> dict[str, Any]:
         try:
             write_job(Watched(found.video, work, done), job, outputs, steering=steering)
         except Cancelled as stop:
-            _keep(folder, keep_whole(folder), work.files / STOPPED)
-            raise StoppedError from stop
+            kept = keep_whole(folder)
+            _keep(folder, kept, work.files / STOPPED)
+            raise StoppedError(kept[-1].end if kept else 0) from stop
     return {"frames": found.frames, "notes": list(found.notes)}
 
 

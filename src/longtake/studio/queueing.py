@@ -224,6 +224,7 @@ class Queue:
 
     def _on_end(self, job: Job, header: Header) -> None:
         job.result |= header.get("result", {})
+        job.frames_done = header.get("frames_done", job.frames_done)
         self._leave(job)
         self._on_export(job)
         pace, kind = self._paces.get(job.id), self.kind(job)

@@ -20,7 +20,15 @@ PROGRESS_SECONDS = 0.2
 
 
 class StoppedError(Exception):
-    """The job was stopped; its complete parts are on disk."""
+    """The job was stopped; its complete parts are on disk.
+
+    Attributes:
+        frames: number of frames that were kept of its video; None: all that it has shown.
+    """
+
+    def __init__(self, frames: int | None = None) -> None:
+        super().__init__("the job was stopped")
+        self.frames = frames
 
 
 @dataclass(kw_only=True)

@@ -67,8 +67,9 @@ def _job(message: Header, connection: Connection) -> list[Header]:
     try:
         result = job.run(work)
         work.emit("end", status="done", result=result)
-    except StoppedError:
-        work.emit("end", status="stopped")
+    except StoppedError as stop:
+        kept = {} if stop.frames is None else {"frames_done": stop.frames}
+        work.emit("end", status="stopped", **kept)
     except (EOFError, BrokenPipeError, ConnectionError):
         raise
     except Exception as error:

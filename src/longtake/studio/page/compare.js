@@ -213,12 +213,11 @@ async function begin(a, b) {
   fill(parts.status, ["reading", a, b, Date.now()], () => el("p.hint", {}, "Reading the frames …"));
   try {
     const read = await Promise.all(
-      jobs.map((job) =>
-        readFrames(api.file(job, video(job).name), store.model(job.settings.model)?.fps ?? 8),
-      ),
+      jobs.map((job) => readFrames(api.file(job, video(job).name), job.frames_done)),
     );
-    if (pair !== mine) return read.flat().forEach((frame) => frame.close());
-    parts.board.open(read, store.model(jobs[0].settings.model)?.fps ?? 8);
+    const frames = read.map((each) => each.frames);
+    if (pair !== mine) return frames.flat().forEach((frame) => frame.close());
+    parts.board.open(frames, read[0].fps);
     parts.names.textContent = `A: ${described(pair.a)}. B: ${described(pair.b)}.`;
     fill(parts.status, "shown", () => null);
   } catch (error) {

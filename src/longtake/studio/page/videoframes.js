@@ -3,15 +3,17 @@
 const MOST_FRAMES = 600;
 const READ_SECONDS = 20;
 
-// Resolves to ImageBitmaps, the first 600 frames at most; the caller closes them.
-export async function readFrames(url, fps) {
+// Resolves to {frames, fps}: ImageBitmaps, the first 600 frames at most, which the caller closes, and
+// the rate of the video, which has `total` frames.
+export async function readFrames(url, total) {
   const video = Object.assign(document.createElement("video"), {
     muted: true,
     preload: "auto",
     playsInline: true,
   });
   await event(video, "loadeddata", () => (video.src = url));
-  const count = Math.max(1, Math.min(MOST_FRAMES, Math.round(video.duration * fps)));
+  const fps = total / video.duration;
+  const count = Math.min(MOST_FRAMES, total);
   const frames = [];
   for (let i = 0; i < count; i += 1) {
     await event(video, "seeked", () => (video.currentTime = Math.min((i + 0.5) / fps, video.duration)));
@@ -19,7 +21,7 @@ export async function readFrames(url, fps) {
   }
   video.removeAttribute("src");
   video.load();
-  return frames;
+  return { frames, fps };
 }
 
 function event(video, name, start) {
