@@ -5,6 +5,7 @@ import os
 import random
 import shlex
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,21 @@ def test_jobs_are_listed_page_after_page(page: Page):
     assert [job["id"] for job in page.get(f"jobs?after={every[1]}&limit=3")] == every[2:5]
     assert page.get(f"jobs?after={every[-1]}") == []
     assert page.client.get("/api/jobs?after=nothing").status_code == 404
+
+
+def test_no_models_are_searched_for_where_nothing_is_trained(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+):
+    page.ended(page.submit("make", model="planes", frames=8))
+    searched, glob = [], Path.glob
+
+    def noted(folder: Path, pattern: str) -> Iterator[Path]:
+        searched.append(folder)
+        return glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", noted)
+    assert page.get("jobs")
+    assert [folder for folder in searched if not folder.is_dir()] == []
 
 
 def test_a_crash_costs_the_job_and_not_the_server(page: Page):

@@ -54,7 +54,9 @@ def newest_samples(training: Path) -> dict[str, Path]:
 
 
 def exports(training: Path) -> list[Export]:
-    """The models of a training that make videos, newest first."""
+    """The models of a training that make videos, newest first; none of a folder that is missing."""
+    if not training.is_dir():
+        return []  # as of most jobs
     places = ("model", "models/*", "runs/*/model", "runs/*/models/*")
     found = [path for place in places for path in training.glob(f"{place}/{INDEX}")]
     made = []
