@@ -387,3 +387,5 @@ def test_what_a_video_takes_is_estimated(page: Page):
     assert "sampler.steps=4" in found["command"]
     refused = page.post("estimate", {"model": "planes", "frames": 10**9}, 422)
     assert "limit" in refused["error"]
+    refused = page.post("estimate", {"model": "planes", "frames": 0}, 422)
+    assert refused["error"].startswith("frames:")

@@ -312,6 +312,25 @@ def test_an_upload_that_is_not_a_video_is_refused_in_words(tab: Tab):
     tab.complaints.clear()  # the browser logs each answer 422
 
 
+def test_a_training_asks_for_footage_and_says_where_it_belongs(tab: Tab, folder: Path):
+    page = tab.open("train")
+    page.locator("#footage", has_text=str(folder / "footage")).wait_for()
+    page.get_by_role("button", name="Start the training").click()
+    page.locator(".toast.bad", has_text="Choose a folder of videos").wait_for()
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "footage"
+
+
+def test_a_length_that_is_left_empty_is_that_of_64_frames_and_none_is_refused(tab: Tab):
+    page = tab.open("make")
+    length = page.get_by_role("spinbutton", name="Length in frames")
+    length.fill("")
+    page.locator(".estimate", has_text="64 frames").wait_for()
+    length.fill("0")
+    page.locator(".estimate .problem", has_text="frames").wait_for()
+    assert page.get_by_role("button", name="Make the video").is_disabled()
+    tab.complaints.clear()  # the browser logs each answer 422
+
+
 def test_a_training_that_cannot_begin_says_why(tab: Tab):
     page = tab.open("train")
     page.locator(f"#panel-train option[value={FOOTAGE}]").wait_for(state="attached")
@@ -438,6 +457,19 @@ def test_every_tab_is_reached_by_the_keyboard_alone(tab: Tab):
     assert theme.startswith("Theme")
     page.keyboard.press("Enter")
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+def test_the_back_button_leads_to_the_tab_before(tab: Tab):
+    page = tab.open("make")
+    page.get_by_role("tab", name="Inside").click()
+    page.get_by_role("tab", name="Gallery").click()
+    page.keyboard.press("ArrowLeft")  # walking along the tabs is one step
+    for view in ("inside", "make"):
+        page.go_back()
+        page.locator(f"#panel-{view}").wait_for()
+        assert page.locator("[role=tabpanel]:visible").count() == 1
+    page.go_forward()
+    page.locator("#panel-inside").wait_for()
 
 
 def test_a_server_that_is_away_is_said_and_found_again(tab: Tab):

@@ -40,7 +40,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
 def test_a_model_is_trained_on_a_folder_and_then_used(page: Page):
     world = SkyWorld(plan=ClipPlan(height=16, width=16))
     export_world(world, page.folder / "footage" / "sky", videos=3, frames=80)
-    assert page.get("footage")[0]["name"] == "sky"
+    assert page.get("footage")["found"][0]["name"] == "sky"
     settings = {"folder_name": "sky", "system": "pvdm", "size": 16, "budget_minutes": 1}
     job = page.submit("train", **settings)
     done = page.ended(job)

@@ -60,12 +60,12 @@ def test_a_video_begins_with_the_frames_of_an_upload(page: Page, tmp_path: Path)
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"", "not a video or an image"),
+        (b"", "the upload is empty"),
         (b"MZ" + bytes(100), "not a video or an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a video or an image"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "not an image, or broken"),
         (bytes(4) + b"ftypisom" + bytes(100), ""),
-        (image()[:-60], ""),
+        (image()[:-60], "the upload"),
     ],
 )
 def test_what_is_neither_video_nor_image_is_refused_in_words(
@@ -75,6 +75,7 @@ def test_what_is_neither_video_nor_image_is_refused_in_words(
     refused = page.upload("film.mp4", data, 422)
     assert expected in refused["error"]
     assert str(page.folder) not in refused["error"]
+    assert "upload.p" not in refused["error"]  # a name that the user has not given
     assert set((page.folder / "uploads").iterdir()) == before
 
 

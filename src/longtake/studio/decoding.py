@@ -50,7 +50,10 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
     """
     original = folder / "original"
     with original.open("rb") as file:
-        suffix = suffix_of(file.read(16))
+        head = file.read(16)
+    if not head:
+        raise VideoError("the upload is empty; choose another file")
+    suffix = suffix_of(head)
     named = folder / "original.d" / f"upload.{suffix}"
     named.parent.mkdir()
     original.replace(named)
@@ -63,7 +66,7 @@ def decode_upload(folder: Path, limits: Limits) -> dict[str, Any]:
         fps = float(sandbox.fps)
     except VideoError as error:
         place = str(named.parent)  # which a client is not to see
-        sentence = str(error).replace(f"{place}/", "").replace(place, "the upload")
+        sentence = str(error).replace(str(named), "the upload").replace(place, "the upload")
         raise VideoError(sentence) from error
     finally:
         remove(named.parent)

@@ -14,7 +14,7 @@ from longtake.config import parse, plural, to_dict
 from longtake.files import locked, remove
 from longtake.studio.checks import check_change, check_uploads, described
 from longtake.studio.errors import BusyError, MissingError, StateError
-from longtake.studio.kinds import AnyJob, JobKind
+from longtake.studio.kinds import AnyJob, JobKind, MakeJob
 from longtake.studio.places import FOOTAGE, JOBS, TRAINED, UPLOADS
 from longtake.studio.queueing import Commands, Queue
 from longtake.studio.settings import UPLOAD_ID, Change, Limits, VideoSettings
@@ -235,9 +235,8 @@ class Studio:
         Raises:
             ValueError: it cannot be made, or goes beyond the limits.
         """
-        kind: JobKind = parse(AnyJob, {"kind": "make", "settings": data})
-        settings = kind.settings  # pyright: ignore[reportAttributeAccessIssue]
-        assert isinstance(settings, VideoSettings)
+        settings = parse(VideoSettings, data)
+        kind = MakeJob(settings=settings)
         kind.check(self.catalogue.models, self.limits, self.folder)
         model, frames = self.catalogue.models[settings.model], kind.frames
         seconds = None if frames is None else self.catalogue.seconds(settings, frames)

@@ -115,13 +115,12 @@ async def delete(request: Request) -> Response:
 
 
 async def footage(request: Request) -> Response:
-    """Answer ``GET /api/footage`` with the folders of footage that can be trained on.
+    """Answer ``GET /api/footage`` with the footage that can be trained on.
 
-    Of each folder these are its ``name``; ``videos``, the number of files in it; ``folder``, the
-    path of the folder that holds it.
+    ``folder`` is the path of the folder that holds it; ``found`` its folders, of each the ``name``
+    and ``videos``, the number of files in it.
     """
     folder = studio_of(request).folder / FOOTAGE
     found = sorted(path for path in folder.iterdir() if path.is_dir())
-    return JSONResponse(
-        [{"name": p.name, "videos": len([*p.iterdir()]), "folder": str(folder)} for p in found]
-    )
+    counts = [{"name": path.name, "videos": len([*path.iterdir()])} for path in found]
+    return JSONResponse({"folder": str(folder), "found": counts})

@@ -11,8 +11,9 @@ import { train } from "./train.js";
 const views = { live, make, compare, inside, train, gallery };
 const tabs = [...document.querySelectorAll('[role="tab"]')];
 
-// Shows a view; `options` are handed to it, such as the settings to start from.
-export function show(name, options = null, focus = false) {
+// Shows a view; `options` are handed to it, such as the settings to start from. The browser's Back
+// button leads to the view before it if `remember` is true.
+export function show(name, options = null, { focus = false, remember = true } = {}) {
   for (const tab of tabs) {
     const chosen = tab.id === `tab-${name}`;
     tab.setAttribute("aria-selected", chosen);
@@ -20,7 +21,8 @@ export function show(name, options = null, focus = false) {
     document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
     if (chosen && focus) tab.focus();
   }
-  if (location.hash !== `#${name}`) history.replaceState(null, "", `#${name}`);
+  const keep = remember ? "pushState" : "replaceState";
+  if (location.hash !== `#${name}`) history[keep](null, "", `#${name}`);
   document.title = `${name[0].toUpperCase()}${name.slice(1)} · longtake studio`;
   if (options) views[name].open?.(options);
   views[name].shown?.();
@@ -31,7 +33,7 @@ function walk(event) {
   const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: tabs.length - 1 }[event.key];
   if (to === undefined) return;
   event.preventDefault();
-  show(tabs[(to + tabs.length) % tabs.length].id.slice(4), null, true);
+  show(tabs[(to + tabs.length) % tabs.length].id.slice(4), null, { focus: true, remember: false });
 }
 
 function themeButton() {
@@ -78,10 +80,13 @@ tabs.forEach((tab) => {
   tab.addEventListener("click", () => show(tab.id.slice(4)));
   tab.addEventListener("keydown", walk);
 });
-addEventListener("hashchange", () => views[location.hash.slice(1)] && show(location.hash.slice(1)));
-document.addEventListener("open-view", ({ detail }) => show(detail.name, detail.options, true));
+addEventListener("hashchange", () => {
+  document.getElementById("dialog").close(); // it belongs to the view that is left
+  if (views[location.hash.slice(1)]) show(location.hash.slice(1));
+});
+document.addEventListener("open-view", ({ detail }) => show(detail.name, detail.options, { focus: true }));
 for (const [name, view] of Object.entries(views)) view.mount(document.getElementById(`panel-${name}`));
 themeButton();
 store.onChange(status);
-show(views[location.hash.slice(1)] ? location.hash.slice(1) : "live");
+show(views[location.hash.slice(1)] ? location.hash.slice(1) : "live", null, { remember: false });
 store.start();

@@ -50,7 +50,7 @@ function both() {
     side.model = modelSelect(() => choose(side));
     side.decoder = el("select");
     side.students = el("input", { type: "checkbox" });
-    side.prompt = el("input", { type: "text", autocomplete: "off" });
+    side.prompt = el("input", { type: "text", autocomplete: "off", placeholder: "What to show" });
     side.rollout = el("select");
     side.steps = el("input", { type: "number", min: 1, max: 1000, placeholder: "own" });
     side.guidance = el("input", { type: "number", min: 0, max: 100, step: 0.5, placeholder: "own" });
@@ -84,7 +84,6 @@ function choose(side) {
   if (!model) return;
   side.labels.show(model);
   side.promptField.hidden = !model.prompt;
-  side.prompt.placeholder = model.words?.length ? model.words.slice(0, 4).join(", ") : "What it shows";
   decoders(side.decoder, model);
   side.decoderField.hidden = side.decoder.length < 2;
   side.studentsField.hidden = !model.students;

@@ -50,7 +50,7 @@ export function decoders(select, model) {
   const sizes = Object.entries(model.sizes ?? { full: model.size });
   select.replaceChildren(
     ...sizes.map(([name, [height, width]]) =>
-      el("option", { value: name }, `${name}, ${width} × ${height} pixels`),
+      el("option", { value: name }, `${name}, ${width} × ${height}`),
     ),
   );
 }

@@ -26,7 +26,14 @@ let asked = null;
 let timer = 0;
 
 function mount(panel) {
-  form.frames = el("input", { type: "number", min: 1, step: 1, value: 64, oninput: changed });
+  form.frames = el("input", {
+    type: "number",
+    min: 1,
+    step: 1,
+    value: 64,
+    placeholder: 64, // what the server makes if it is empty
+    oninput: changed,
+  });
   form.seed = seedField(changed);
   form.labels = labelControls(changed);
   form.prompt = el("textarea", { rows: 2, placeholder: "What to show", oninput: changed });
@@ -41,10 +48,10 @@ function mount(panel) {
     min: 1,
     max: 1000,
     step: 1,
-    placeholder: "the model's own",
+    placeholder: "model's own",
     oninput: changed,
   });
-  form.rollout = el("select", { onchange: changed }, el("option", { value: "" }, "the model's own"));
+  form.rollout = el("select", { onchange: changed }, el("option", { value: "" }, "model's own"));
   form.backend = el("select", { onchange: changed });
   form.decoder = el("select", { onchange: changed });
   form.students = el("input", { type: "checkbox", onchange: changed });
@@ -82,10 +89,14 @@ function settingsForm() {
     "details",
     {},
     el("summary", {}, "Sampling"),
-    el("div.pair", {}, field("Steps", form.steps), field("Rollout", form.rollout)),
-    el("div.pair", {}, field("Backend", form.backend), field("Decoder", form.decoder)),
-    (form.studentsField = el("label.check", {}, form.students, "Few-step students: faster, less exact")),
-    (form.negativeField = field("Negative prompt", form.negative)),
+    el(
+      "div.stack",
+      {},
+      el("div.pair", {}, field("Steps", form.steps), field("Rollout", form.rollout)),
+      el("div.pair", {}, field("Backend", form.backend), field("Decoder", form.decoder)),
+      (form.studentsField = el("label.check", {}, form.students, "Few-step students: faster, less exact")),
+      (form.negativeField = field("Negative prompt", form.negative)),
+    ),
   );
   form.given = el(
     "details",
@@ -138,7 +149,7 @@ function choose() {
   decoders(form.decoder, model);
   form.studentsField.hidden = !model.students;
   form.rollout.replaceChildren(
-    el("option", { value: "" }, "the model's own"),
+    el("option", { value: "" }, "model's own"),
     ...(model.rollouts ?? []).map((name) => el("option", { value: name }, name.replaceAll("_", " "))),
   );
   form.rollout.closest(".field").hidden = !model.rollouts?.length;
@@ -148,7 +159,7 @@ function choose() {
 function settings() {
   const found = {
     model: form.model.value,
-    frames: Number(form.frames.value) || 1,
+    frames: form.frames.value === "" ? null : Number(form.frames.value),
     seed: Number(form.seed.input.value) || 0,
     label: form.labels.value(),
     steps: Number(form.steps.value) || null,

@@ -1,7 +1,7 @@
 // What the stage of Live says: in place of a picture, in numbers, as a curve.
 import { api } from "./api.js";
 import { lineChart } from "./charts.js";
-import { about, el, icon, number } from "./dom.js";
+import { el, icon, number } from "./dom.js";
 import { active, statusText, store, video } from "./store.js";
 
 // Title and text in place of the picture; null while there is one. A state is {job, model, player,
@@ -56,7 +56,7 @@ function stateWord({ job, player, lost }) {
   if (job.status === "queued") return "waiting";
   if (player.index === null) return "starting";
   if (player.waiting) return "playing";
-  return job.seconds_left ? `next clip ${about(job.seconds_left)}` : "making the next clip";
+  return "making a clip";
 }
 
 // The curve of drift, a point a clip, with a line for each change.

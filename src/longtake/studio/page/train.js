@@ -25,7 +25,7 @@ function mount(panel) {
     "select",
     {},
     ...["", 32, 64, 128].map((size) =>
-      el("option", { value: size }, size ? `${size} × ${size}` : "the system's own"),
+      el("option", { value: size }, size ? `${size} × ${size}` : "default"),
     ),
   );
   parts.minutes = el("input", { type: "number", min: 1, step: 1, value: 60 });
@@ -52,16 +52,14 @@ function mount(panel) {
 // Asks which folders of footage there are.
 async function look() {
   try {
-    const found = await api.footage();
-    const names = found.map((each) => each.name);
-    fill(parts.folder, names, () => [
-      el("option", { value: "" }, names.length ? "choose …" : "there is none yet"),
+    const { folder, found } = await api.footage();
+    fill(parts.folder, found, () => [
+      el("option", { value: "" }, found.length ? "choose …" : "there is none yet"),
       ...found.map(({ name, videos }) =>
         el("option", { value: name }, `${name} (${plural(videos, "file")})`),
       ),
     ]);
-    const where = found[0]?.folder ?? "“footage” in the studio's folder";
-    parts.where.textContent = `Each folder in ${where} can be trained on.`;
+    parts.where.textContent = `Each folder in ${folder} can be trained on.`;
   } catch (error) {
     parts.where.textContent = error.message;
   }
@@ -69,6 +67,11 @@ async function look() {
 
 async function submit(event) {
   event.preventDefault();
+  if (!parts.folder.value && !parts.clip.value()) {
+    toast("Choose a folder of videos, or upload one video.", "bad");
+    parts.folder.focus();
+    return;
+  }
   const settings = { system, budget_minutes: Number(parts.minutes.value) || 60 };
   if (parts.folder.value) settings.folder_name = parts.folder.value;
   if (parts.clip.value()) settings.upload = parts.clip.value();
@@ -114,7 +117,7 @@ function draw() {
 const nothing = () =>
   note(
     "No training yet",
-    "Put a folder of videos into “footage” in the studio's folder, choose it here and start. Losses and samples appear while it trains.",
+    "Put a folder of videos where the form says, choose it there and start. Losses and samples appear while it trains.",
   );
 
 async function readLog(job) {
