@@ -53,7 +53,8 @@ setup: $(VENV)/installed
 
 # The shipped models first, side by side, then every step of training at toy size. After a stop it continues.
 demo: setup
-	@$(MAKE) --no-print-directory --jobs 2 $(SHIPPED:%=demo/%/seed_0000.mp4)
+	@SECONDS=0; $(MAKE) --no-print-directory --jobs 2 $(SHIPPED:%=demo/%/seed_0000.mp4) \
+	  && echo "$(FRAMES) frames of each shipped model, made in $$SECONDS seconds"
 	@$(MAKE) --no-print-directory $(OUT)/scratch/seed_0000.mp4
 	@echo
 	@echo "From the shipped models:  $(SHIPPED:%=demo/%/seed_0000.mp4)  ($(FRAMES) frames; all at a glance: seed_0000_sheet.png)"
