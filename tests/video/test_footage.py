@@ -400,6 +400,38 @@ def test_a_broadcast_with_its_ends_cut_off_is_read_between_them(
     assert len(said) <= 1
 
 
+X265 = "log-level=none:keyint=4"
+
+
+@pytest.mark.parametrize(
+    ("codec", "options", "rows"),
+    [
+        ("libx265", {"x265-params": f"{X265}:bframes=0"}, 96),
+        ("libx265", {"x265-params": f"{X265}:bframes=2"}, 96),
+        ("libx265", {"x265-params": f"{X265}:bframes=0:slices=2:ctu=16"}, 96),
+        ("libx264", {"g": "4", "bf": "2", "b_strategy": "0"}, 48),
+        ("libx264", {"g": "4", "bf": "2", "x264-params": "cabac=0"}, 48),
+        ("libx264", {"g": "4", "bf": "0", "x264-params": "interlaced=1"}, 48),
+        ("mpeg2video", {"g": "4"}, 48),
+    ],
+)
+def test_no_frame_of_a_recording_that_was_cut_lacks_a_part(
+    tmp_path: Path, codec: str, options: dict[str, str], rows: int
+) -> None:
+    """Wherever it was cut; the decoders do not report every picture that lacks its end."""
+    noise = np.random.default_rng(0).normal(0, 20, (10, rows, 64, 1))
+    ramp = np.linspace(0, 200, 64)[:, None] + 5 * np.arange(10)[:, None, None, None]
+    pixels = np.clip(ramp + noise, 0, 255).astype(np.uint8).repeat(3, axis=3)
+    source, path = tmp_path / "film.ts", tmp_path / "cut.ts"
+    data = encode(source, pixels, codec, "yuv420p", options=options).read_bytes()
+    whole = {frame.tobytes() for frame in open_video(source)[0]}
+    assert len(whole) == 10
+    for lost in range(1, 34):
+        path.write_bytes(data[: len(data) - 188 * lost])
+        odd = {frame.tobytes() for frame in open_video(path)[0]} - whole
+        assert len(odd) == 0, lost
+
+
 def test_a_broadcast_that_is_broken_in_the_middle_is_refused(tmp_path: Path) -> None:
     path = numbered(tmp_path / "film.ts", options={"g": "12"})
     data = path.read_bytes()

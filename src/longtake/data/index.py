@@ -23,7 +23,7 @@ from longtake.video.read import as_rate
 from longtake.video.timeline import packed_timeline
 
 LOGGER = logging.getLogger("longtake")
-PROBED = f"probe 5 {av.__version__}"  # raise the number when the same file is read otherwise
+PROBED = f"probe 6 {av.__version__}"  # raise the number when the same file is read otherwise
 _NAMES = "mp4 m4v mov mkv webm avi gif mpg mpeg ts wmv flv 3gp mts m2ts ogv vob mxf y4m"
 VIDEO_SUFFIXES = frozenset("." + name for name in _NAMES.split())
 _OTHERS = """

@@ -1,5 +1,6 @@
 """Faults of H.264 files that other programs have written, and that players pass over."""
 
+import re
 from collections.abc import Iterable, Iterator
 
 from av.packet import Packet
@@ -14,6 +15,7 @@ message in which x264 describes itself, the second of which is this one.
 """
 
 FILLER = 0x0C
+PICTURE_PARAMETERS = re.compile(rb"\x00\x00\x01[\x08\x28\x48\x68]")  # start of a NAL unit of type 8
 AVCC = 1
 """First byte of the ``extradata`` of streams whose units each follow their length."""
 
@@ -33,6 +35,21 @@ def repaired(packets: Iterable[Packet], stream: VideoStream) -> Iterator[Packet]
         if packet.is_keyframe:
             _pass_over_forbidden(packet, length_bytes)
         yield packet
+
+
+def is_arithmetic(packet: bytes) -> bool:
+    """Whether the picture parameters in a packet of a broadcast choose arithmetic coding (CABAC).
+
+    False if the packet has none. (ITU-T H.264, 7.3.2.2.)
+    """
+    found = PICTURE_PARAMETERS.search(packet)
+    if found is None:
+        return False
+    bits = "".join(f"{byte:08b}" for byte in packet[found.end() :][:8])
+    for _ in range(2):  # Exp-Golomb codes of two identifiers
+        zeros = len(bits) - len(bits.lstrip("0"))
+        bits = bits[2 * zeros + 1 :]
+    return bits.startswith("1")
 
 
 def _pass_over_forbidden(packet: Packet, length_bytes: int) -> None:

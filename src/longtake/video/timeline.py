@@ -16,6 +16,7 @@ import numpy as np
 from av.container import InputContainer
 from av.error import InvalidDataError
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from longtake.video import h264
@@ -31,6 +32,7 @@ SMALL_PICTURES = ("h264", "hevc")  # but of these, a picture that repeats anothe
 MOST_RUNS = 256  # of frames at equal distances, in a timeline that is kept
 NONE = np.iinfo(np.int64).min  # stands for no time
 BROADCAST = ("mpegts", "mpeg")  # formats that are cut anywhere
+OTHER_BYTES = b"\xa5" * 64  # what FFmpeg puts behind a packet are zeros
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -276,7 +278,7 @@ def _joins(packets: _Packets) -> np.ndarray:
     """Indices of the key frames at which the clock goes back: another recording begins there.
 
     Lost packets do not set the clock back, and decoding shows whether the frame before is whole:
-    H.264's decoder reports each that lacks its end, those of HEVC and MPEG-2 do not.
+    H.264's decoder reports nearly each that lacks its end, those of HEVC and MPEG-2 do not.
     """
     clock = packets.decoding_ticks
     known = (clock[1:] != NONE) & (clock[:-1] != NONE)
@@ -286,18 +288,41 @@ def _joins(packets: _Packets) -> np.ndarray:
 def _ends_whole(stream: VideoStream, last_groups: Sequence[Packet]) -> bool:
     """Whether the last packet of a stream can be decoded; True without ``last_groups``.
 
-    ``last_groups`` are the packets from the last key frame but one on.
+    ``last_groups`` are the packets from the last key frame but one on. Of a picture that lacks its
+    end, the decoder of HEVC reports nothing, and that of H.264 nothing by chance: they decode what
+    follows the data in memory. With arithmetic coding a picture is whole if it does not depend on
+    that.
     """
     if not last_groups:
         return True
-    last, broken = last_groups[-1].pts, set()
-    for packet in (*last_groups, None):
+    whole, frame = _last_frame(stream, last_groups)
+    codec = stream.codec_context.name
+    arithmetic = codec == "hevc" or (
+        codec == h264.NAME and any(h264.is_arithmetic(bytes(packet)) for packet in last_groups)
+    )
+    if not whole or frame is None or not arithmetic:
+        return whole
+    longer = Packet(bytes(last_groups[-1]) + OTHER_BYTES)
+    longer.pts, longer.dts = last_groups[-1].pts, last_groups[-1].dts
+    _, again = _last_frame(stream, [*last_groups[:-1], longer])
+    return again is not None and np.array_equal(frame.to_ndarray(), again.to_ndarray())
+
+
+def _last_frame(stream: VideoStream, packets: Sequence[Packet]) -> tuple[bool, VideoFrame | None]:
+    """Whether the decoder reports nothing about the last of some packets, and its frame.
+
+    The first packet is a key frame's. There may be no frame, as of the second field of one.
+    """
+    last, found, broken = packets[-1].pts, None, set()
+    stream.codec_context.flush_buffers()
+    for packet in (*packets, None):
         try:
             decoded = stream.codec_context.decode(packet)
             broken.update(frame.pts for frame in decoded if frame.is_corrupt)
+            found = next((frame for frame in decoded if frame.pts == last), found)
         except InvalidDataError:
             broken.add(packet.pts if packet else last)
-    return last not in broken
+    return last not in broken, found
 
 
 def _doubtful(container: InputContainer, stream: VideoStream, shown: _Packets) -> bool:
