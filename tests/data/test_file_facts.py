@@ -41,6 +41,13 @@ def put(path: Path, text: str) -> Path:
     return path
 
 
+def test_a_file_whose_name_is_not_utf_8_is_read_each_time(tmp_path: Path):
+    read = Reader()
+    paths = [put(tmp_path / "a" / os.fsdecode(name), "x") for name in (b"caf\xe9", b"b")]
+    assert [file_facts("kind", paths, read) for _ in range(2)] == [["x", "x"]] * 2
+    assert read.read == [paths[0].name, "b", paths[0].name]
+
+
 def test_what_is_known_is_not_computed_again(tmp_path: Path):
     paths = [put(tmp_path / name, name) for name in "abc"]
     read = Reader()

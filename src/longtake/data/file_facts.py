@@ -62,10 +62,11 @@ def database() -> Path:
 def _stamp(path: str) -> str | None:
     """Text that changes when a file, or an image file of a folder, is written or replaced.
 
-    None if it cannot be read, or has changed in the last 0.1 s: it may then change again at a time
-    that the file system does not tell apart.
+    None if it cannot be read, has a name that is not UTF-8, which SQLite refuses, or has changed in
+    the last 0.1 s: it may then change again at a time that the file system does not tell apart.
     """
     try:
+        path.encode()
         there = os.stat(path)  # noqa: PTH116 (a third of the time of Path.stat)
         states = {"": there}
         if stat.S_ISDIR(there.st_mode):
@@ -74,7 +75,7 @@ def _stamp(path: str) -> str | None:
                 states = {entry.name: entry.stat() for entry in pictures}
     except NotADirectoryError:  # a member of a tar file changes when that does
         return _stamp(str(Path(path).parent))
-    except OSError:
+    except (OSError, UnicodeEncodeError):
         return None
     latest = max((state.st_ctime_ns for state in states.values()), default=0)
     if time.time_ns() - latest < CLOCK_TICK_NS:
