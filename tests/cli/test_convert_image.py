@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from convert import tiny_image_model
 from mutations import COUNT, Tally, changed, torn
 from torch import Tensor
 
@@ -44,37 +45,7 @@ OFFICIAL, OFFICIAL_IMAGE = 958_924_964, 859_520_964
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Stable Diffusion model of some thousand random weights."""
-    from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-    from diffusers.schedulers.scheduling_ddim import DDIMScheduler
-
-    torch.manual_seed(0)
-    folder, sizes = tmp_path_factory.mktemp("images"), {"norm_num_groups": 4, "layers_per_block": 1}
-    unet: Any = UNet2DConditionModel
-    unet(
-        **sizes,
-        block_out_channels=(8, 16),
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        cross_attention_dim=6,
-        attention_head_dim=2,
-    ).save_pretrained(folder / "unet")
-    vae: Any = AutoencoderKL
-    vae(
-        **sizes,
-        block_out_channels=(4, 8),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
-    ).save_pretrained(folder / "vae")
-    DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        set_alpha_to_one=False,
-        steps_offset=1,
-        clip_sample=False,
-    ).save_pretrained(folder / "scheduler")
-    return folder
+    return tiny_image_model.write(tmp_path_factory.mktemp("images"))
 
 
 def image(folder: Path, noise: Tensor, text: Tensor, steps: int) -> Tensor:
@@ -115,6 +86,13 @@ def test_frames_are_decoded_as_images(folder: Path):
     found = model.autoencoder.decode(z)
     for frame in range(3):
         torch.testing.assert_close(found[:, :, frame], vae.decode(z[:, :, frame]).sample)
+
+
+def test_equal_calls_make_equal_models(folder: Path):
+    one, other = (
+        read_image_model(folder, clips=CLIPS).denoisers["first"].state_dict() for _ in range(2)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_training_moves_what_works_across_frames(folder: Path):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 from annotated_types import Gt, MinLen
 
 from longtake.autoencoders.framewise import FramewiseAutoencoder, FramewiseAutoencoderConfig
@@ -266,7 +267,9 @@ def _unet_config(
 
 def _unet(place: Path, config: VolumeUNetConfig) -> VolumeUNet:
     _check_size(place, UNET, config, SPATIAL.names)
-    network = config.build()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)  # of the layers across frames, so that equal calls make equal models
+        network = config.build()
     try:
         weights = SPATIAL.from_official(_state(place, UNET), config)
     except ValueError as error:
