@@ -1,11 +1,11 @@
 """Thousands of broken inputs: how many are tried, accepted and wrong, and what memory they take.
 
-    python benchmarks/reliability/inputs.py --json docs/results/inputs.json
+    python benchmarks/reliability/inputs.py --json docs/results/inputs.json [--only tar_files]
 
 Runs the mutation tests of the suite with more draws. A test fails at a traceback, at an answer that
 is not a sentence of ours, at 20 seconds of a processor for one input, and if something accepted is
 not finite, has another shape or leaves its folder. Configs that hypothesis draws, half as many as
-``--draws``, are not counted.
+``--draws``, are not counted. With ``--only``, the file keeps its rows of other tests.
 """
 
 import argparse
@@ -32,12 +32,14 @@ def main() -> None:
     """Print a line per kind of input, and the sum."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--draws", type=int, default=240, help="inputs of most kinds")
+    parser.add_argument("--only", default="", help="tests whose names match, as for pytest -k")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", *TESTS]
+        command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"]
+        command += [*TESTS, "-k", chosen.only]
         subprocess.run(
             [*command, f"--junitxml={report}", "-o", "junit_family=xunit1"],
             cwd=ROOT,
@@ -48,14 +50,21 @@ def main() -> None:
         cases = ElementTree.parse(report).iter("testcase")
         rows = [row for case in cases if (row := tallied(case))]
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    about = {"peak_mb": round(peak_mb), "seconds": round(time.monotonic() - began)}
+    if chosen.only and chosen.json and chosen.json.exists():
+        former = json.loads(chosen.json.read_text())
+        assert former["draws"] == chosen.draws, f"--draws {former['draws']} is that of the file"
+        new = {row["of"]: row for row in rows}
+        rows = [*({row["of"]: row for row in former["rows"]} | new).values()]
+        about["peak_mb"] = max(about["peak_mb"], former["peak_mb"])
+        about["seconds"] += former["seconds"]
     for row in rows:
         print("{tried:>6} tried, {accepted:>5} accepted, {wrong} wrong: {of}".format(**row))
     total = {key: sum(row[key] for row in rows) for key in ("tried", "accepted", "wrong")}
-    seconds = round(time.monotonic() - began)
-    print(f"{total['tried']} inputs, {total['wrong']} wrong, {peak_mb:.0f} MB, {seconds} s")
+    print("{tried} inputs, {wrong} wrong, {peak_mb} MB, {seconds} s".format(**total, **about))
     if chosen.json:
-        about = {"draws": chosen.draws, "peak_mb": round(peak_mb), "seconds": seconds}
-        chosen.json.write_text(json.dumps(about | total | {"rows": rows}, indent=1) + "\n")
+        found = {"draws": chosen.draws, **about, **total, "rows": rows}
+        chosen.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def tallied(case: ElementTree.Element) -> dict | None:

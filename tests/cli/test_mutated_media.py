@@ -4,6 +4,7 @@ import io
 import json
 import random
 import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from longtake.convert.from_c3d import convert_c3d
 from longtake.convert.from_i3d import convert_i3d
 from longtake.convert.from_lvdm import read_lvdm
 from longtake.convert.from_pvdm import read_pvdm
+from longtake.data.captions import CaptionBeside
 from longtake.data.clips import ClipPlan
 from longtake.data.folders import VideoFolder
 from longtake.evaluation.opening import open_videos
@@ -31,6 +33,32 @@ FRAMES = np.random.default_rng(0).integers(256, size=(6, 16, 20, 3), dtype=np.ui
 ARRAY = FRAMES[None].repeat(2, 0)
 MOST_VALUES = 1 << 24
 LOSSLESS = (".mkv", ".png")
+CAPTION = "a calm sea"
+NAMES = [
+    "a.mkv",
+    "day/sea.mkv",
+    "day",
+    "day/",
+    "../a.mkv",
+    "/etc/a.mkv",
+    "a/../../b.mkv",
+    ".",
+    "",
+    "./",
+    ".hidden/a.mkv",
+    "a\nb.mkv",
+    "a.tar/b.mkv",
+    "a\\..\\b.mkv",
+    "\udcff.mkv",
+    "x" * 300 + ".mkv",
+    "x/" * 3000 + "a.mkv",
+    "\u2028.mkv",
+    "night/b.9.png",
+    "night/b.x9.png",
+    "day/sea.json",
+    "a.png",
+]
+KINDS = [bytes([kind]) for kind in b"0123456789xgLKSVDMNA\0\xff"]
 
 
 def written(path: Path) -> Path:
@@ -110,6 +138,91 @@ def test_arrays_with_broken_files_are_refused(
             assert videos.dtype == np.uint8
             assert videos.shape[-1] == 3
             assert compressed or videos.tobytes() in data
+
+
+def header(draw: random.Random, name: str, size: int) -> bytes:
+    """Header of a tar entry whose fields have been changed, mostly with a right checksum."""
+    info = tarfile.TarInfo(draw.choice(NAMES) if draw.randrange(2) else name)
+    info.size = draw.choice([size, size, 0, 1, 511, 1 << 20, 1 << 33, 1 << 62])
+    info.type = draw.choice([tarfile.REGTYPE, tarfile.REGTYPE, *KINDS])
+    info.linkname = draw.choice(["", "", *NAMES])
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    if not draw.randrange(3):
+        start, end = draw.choice(
+            [(0, 100), (124, 136), (148, 157), (157, 257), (257, 265), (345, 500)]
+        )
+        block[-512 + start : end - 512 or None] = draw.choice(
+            [bytes(end - start), b"\xff" * (end - start), draw.randbytes(end - start)]
+        )
+        if draw.randrange(3):
+            block[-364:-356] = b" " * 8
+            block[-364:-356] = b"%06o\0 " % sum(block[-512:])
+    return bytes(block)
+
+
+def extended(draw: random.Random) -> bytes:
+    """An extended header whose records set names and sizes, or are not valid."""
+    keys, values = ["path", "linkpath", "size", "x", "GNU.sparse.size", ""], [*NAMES, "9", "-1"]
+    records = b""
+    for _ in range(draw.randint(1, 3)):
+        record = f" {draw.choice(keys)}={draw.choice(values)}\n".encode("utf-8", "surrogateescape")
+        size = len(record) + draw.choice([1, 2, 2, 2, 3, 9])
+        records += str(size).encode() + record
+    info = tarfile.TarInfo("x")
+    info.type = draw.choice([tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+    info.size = draw.choice([len(records), len(records), len(records) - 1, 1 << 40])
+    return info.tobuf(tarfile.GNU_FORMAT) + records.ljust(-len(records) % 512 + len(records), b"\0")
+
+
+def shard(members: dict[str, bytes], draw: random.Random) -> bytes:
+    """A tar file with broken bytes, or in which entries are changed, lost, doubled or exchanged."""
+    entries, broken = [*members.items()], draw.randrange(len(members))
+    if draw.randrange(2):
+        entries[broken] = draw.choice(entries)
+    if not draw.randrange(3):
+        draw.shuffle(entries)
+    parts = []
+    for number, (name, data) in enumerate(entries):
+        about = tarfile.TarInfo(name)
+        about.size = len(data)
+        head = about.tobuf(tarfile.PAX_FORMAT)
+        if number == broken:
+            head = extended(draw) * draw.randrange(2) + header(draw, name, len(data))
+        parts.append(head + data.ljust(-len(data) % 512 + len(data), b"\0"))
+    data = b"".join([*parts, bytes(1024)])
+    return data if draw.randrange(3) else torn(data, draw)
+
+
+def test_tar_files_with_broken_bytes_are_refused(tmp_path: Path, tally: Tally):
+    """What is read of an accepted one stands in it: lossless frames, or captions."""
+    draw, film = random.Random(8), written(tmp_path / "film.mkv").read_bytes()
+    pictures = sorted(written(tmp_path / "film.png").iterdir())
+    members = {"day/sea.mkv": film, "day/sea.txt": CAPTION.encode()}
+    members |= {f"night/b.{n:04d}.png": p.read_bytes() for n, p in enumerate(pictures)}
+    members |= {"night/b.json": json.dumps({"caption": CAPTION}).encode()}
+    place = tmp_path / "shards"
+    place.mkdir()
+    path = place / "000.tar"
+    for _ in range(COUNT):
+        path.write_bytes(data := shard(members, draw))
+
+        def read() -> list[tuple[Path, np.ndarray, str | None]]:
+            captions = draw.choice([None, CaptionBeside()])
+            source = VideoFolder(path=place, plan=ClipPlan(frames=1), captions=captions)
+            assert source.identity()
+            infos = source.infos()
+            return [
+                (info.path, source.read(n, 0, info.frames), source.caption(n))
+                for n, info in enumerate(infos)
+            ]
+
+        for video, frames, caption in tally(read) or ():
+            assert ".." not in video.relative_to(path).parts
+            assert caption is None or " ".join(caption.split()).encode() in data
+            assert any(np.array_equal(frame, frames[0]) for frame in FRAMES)
+            if video.suffix == ".mkv":
+                assert np.array_equal(frames, FRAMES[: len(frames)])
+        assert [*place.iterdir()] == [path]
 
 
 def broken_state(state: dict[str, Any], draw: random.Random) -> dict[str, Any]:
