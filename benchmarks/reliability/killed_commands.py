@@ -22,9 +22,9 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 sys.path += [str(ROOT / "benchmarks"), str(ROOT / "tests")]
 # ruff: noqa: E402
-from convert import official_lvdm, official_pvdm
+from convert import official_lvdm, official_pvdm, tiny_image_model
 from memory import volume
-from training.tiny_runs import ADVERSARY, autoencoder_run, decoder_run, diffusion_run, train
+from training.tiny_runs import ADVERSARY, SKY, autoencoder_run, decoder_run, diffusion_run, train
 
 from longtake.config import parse, to_yaml
 from longtake.convert.from_c3d import convert_c3d
@@ -43,7 +43,7 @@ from longtake.nn.transformer import TransformerConfig
 from longtake.reproduce.measure import measure_table
 from longtake.reproduce.requirements import Folders
 from longtake.reproduce.table import Table
-from longtake.runs import DiffusionRun, DistillationRun
+from longtake.runs import AutoencoderRun, DiffusionRun, DistillationRun
 from longtake.text import WordCodes
 from longtake.video import VideoWriter
 
@@ -95,6 +95,7 @@ def make_inputs(folder: Path) -> None:
     train(autoencoder_run(steps=1), folder / "coder")
     runs = {
         "autoencoder": autoencoder_run(ADVERSARY | {"start": 1}, **STEPS),
+        "validated": validated_run(**STEPS | {"sample_every": 1}),
         "diffusion": diffusion_run(folder / "coder", **STEPS),
         "decoder": decoder_run(folder / "coder", **STEPS),
         "text": text_run(folder / "coder", **STEPS),
@@ -107,6 +108,7 @@ def make_inputs(folder: Path) -> None:
     for name, grey in (("a", 60), ("b", 180)):
         Image.new("RGB", (16, 16), (grey, grey, grey)).save(folder / f"{name}.png")
     make_student(folder / "model", folder / "student")
+    tiny_image_model.write(folder / "images")
     for name, run in runs.items():
         (folder / f"{name}.yaml").write_text(to_yaml(run))
     torch.save({"state_dict": official_lvdm.state("short")}, folder / "lvdm.ckpt")
@@ -124,6 +126,13 @@ def text_run(coder: Path, **training: Any) -> DiffusionRun:
     denoiser = run.denoiser.model_copy(update={"attention": attention})
     encoder = WordCodes(states_width=16, tokens=24)
     return run.model_copy(update={"denoiser": denoiser, "text_encoder": encoder})
+
+
+def validated_run(**training: Any) -> AutoencoderRun:
+    """An autoencoder whose best model on held-out clips is kept beside the last one."""
+    run = autoencoder_run(**training)
+    held_out = SkyWorld.model_validate({**SKY, "split": "test", "videos": 2})
+    return run.model_copy(update={"validation": held_out})
 
 
 def distillation_run(teacher: Path, **training: Any) -> DistillationRun:
@@ -145,7 +154,8 @@ def distillation_run(teacher: Path, **training: Any) -> DistillationRun:
 def make_student(teacher: Path, folder: Path) -> None:
     """A model with another first network than its teacher's, as a distillation leaves it."""
     model = VideoModel.from_pretrained(teacher)
-    student = model.denoisers["first"].config.build().eval()
+    first: Any = model.denoisers["first"]
+    student = first.config.build().eval()
     replace(model, denoisers={**model.denoisers, "first": student}).save_pretrained(folder)
 
 
@@ -226,6 +236,7 @@ def _training(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str, T
     train = ("train", folder / "sky", *TRAIN, "--system", "pvdm", "--size", 16, "--budget", "60s")
     return {
         "fit autoencoder": new(run=command("fit", folder / "autoencoder.yaml", "-o", out)),
+        "fit and its best model": new(run=command("fit", folder / "validated.yaml", "-o", out)),
         "fit denoiser and its cache": new(run=command("fit", folder / "diffusion.yaml", "-o", out)),
         "fit with checkpoints in the background": new(
             run=command("fit", folder / "autoencoder.yaml", "training.background_gb=0", "-o", out)
@@ -262,6 +273,11 @@ def _converting(folder: Path, out: Path, new: Callable[..., Trial]) -> dict[str,
         "convert lvdm": new(run=command(*lvdm, "-o", out)),
         "convert pvdm": new(
             run=command(*pvdm, "--denoiser", folder / "ema_model_1.pth", "-o", out)
+        ),
+        "convert image": new(
+            run=command(
+                "convert", "image", folder / "images", "--frames", 4, "--size", 16, "-o", out
+            )
         ),
         "convert decoders": new(
             run=command("convert", "decoders", folder / "coder", folder / "decoder", "-o", out)

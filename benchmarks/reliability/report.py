@@ -76,11 +76,12 @@ def _kind(test: str) -> str:
 
 def soak() -> str:
     """Odd videos by the first stage that differs."""
-    found = read("soak")
-    odd = found["odd"]
-    about = [found["videos"], f"{found['minutes']:g}", found["load"], *odd.values()]
+    about = ("videos", "minutes", "load", "memory_mb")
+    rows = [
+        [*(f"{row[key]:g}" for key in about), *row["odd"].values()] for row in read("soak")["rows"]
+    ]
     stages = ["latents", "decoded frames", "8-bit pixels", "YUV frames", "mp4 files", "mkv files"]
-    return table(["videos", "minutes", "processes of load", *stages], [about])
+    return table(["videos", "minutes", "busy processes", "MiB of memory filled", *stages], rows)
 
 
 def processes() -> str:

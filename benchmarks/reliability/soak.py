@@ -3,8 +3,10 @@
     python benchmarks/reliability/soak.py --minutes 60 --keep odd --json docs/results/soak.json
 
 Each round samples clips of tiny models, volumes and planes, decodes them, turns them to pixels and
-to YUV, and writes mp4 and mkv files, while other videos are encoded in between and processes keep
-the cores busy. What differs from the first round is kept with the first round's, a file a stage.
+to YUV, and writes mp4 and mkv files, while other videos are encoded in between. Beside it,
+``--load`` processes keep the cores busy, and another one takes, fills and frees ``--memory`` MiB
+again and again. What differs from the first round is kept with the first round's, a file a stage.
+With ``--json``, the row replaces one of the same load, if there is any.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,16 +40,18 @@ STAGES = ("latents", "decoded", "pixels", "yuv", "mp4", "mkv")
 
 def main() -> None:
     """Print odd stages as they come, then the counts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--load", type=int, default=2, help="processes that keep cores busy")
+    parser.add_argument("--memory", type=int, default=2048, help="MiB that a process takes; or 0")
     parser.add_argument("--keep", type=Path, default=Path("odd"), help="folder of what differs")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * chosen.minutes
-    busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(chosen.load)]
-    for process in busy:
+    work = [spin] * chosen.load + [partial(press, chosen.memory)] * (chosen.memory > 0)
+    beside = [multiprocessing.Process(target=each, daemon=True) for each in work]
+    for process in beside:
         process.start()
     models = {each.__name__: each() for each in (volume, triplane)}
     first: dict[str, bytes] = {}
@@ -66,10 +71,13 @@ def main() -> None:
     counts = {stage: odd[stage] for stage in STAGES}
     print(f"{rounds} rounds of {len(models)} videos; odd by stage: {counts}")
     if chosen.json:
-        about = {"minutes": chosen.minutes, "load": chosen.load, "rounds": rounds}
-        about |= {"videos": rounds * len(models), "torch": torch.__version__, "odd": counts}
-        chosen.json.write_text(json.dumps(about, indent=1) + "\n")
-    for process in busy:
+        load = {"load": chosen.load, "memory_mb": chosen.memory}
+        row = {"minutes": chosen.minutes, **load, "rounds": rounds}
+        row |= {"videos": rounds * len(models), "torch": torch.__version__, "odd": counts}
+        known = json.loads(chosen.json.read_text())["rows"] if chosen.json.exists() else []
+        others = [each for each in known if {key: each[key] for key in load} != load]
+        chosen.json.write_text(json.dumps({"rows": [*others, row]}, indent=1) + "\n")
+    for process in beside:
         process.terminate()
 
 
@@ -115,6 +123,16 @@ def keep(folder: Path, place: str, number: int, expected: bytes, got: bytes) -> 
     print(
         f"round {number}: {place} differs from byte {parted} on ({' and '.join(marks)})", flush=True
     )
+
+
+def press(megabytes: int) -> None:
+    """Take memory, fill it and free it, in parts of other sizes each time."""
+    sizes = np.random.default_rng(0)
+    while True:
+        left, parts = megabytes << 20, []
+        while left > 0:
+            parts.append(np.full(min(left, int(sizes.integers(1 << 16, 1 << 26))), 1, np.uint8))
+            left -= parts[-1].nbytes
 
 
 def spin() -> None:
