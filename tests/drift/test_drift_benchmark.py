@@ -8,7 +8,7 @@ import benchmark_scripts
 import pytest
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
-STORED = ("drift", "drift_128")
+STORED = ("drift", "drift_128", "drift_512")
 CLEAN_GIVEN = ("no joints, length 16 given", "no joints, length 20 given")
 MOST_ACCUSED = 0.02
 
