@@ -181,14 +181,14 @@ def generate(  # noqa: PLR0913
     kind: Format = None,
     batch: arguments.Batch = 1,
     sheet: Sheet = False,
-    start_image: given.StartImage = None,
-    end_image: given.EndImage = None,
+    start: given.StartImage = None,
+    end: given.EndImage = None,
     continued: given.Continue = None,
     between: given.Between = None,
     interpolate: given.Interpolate = None,
     factor: given.Factor = None,
     loop: given.Loop = False,
-    given_at: given.GivenAt = None,
+    at: given.GivenAt = None,
     device: arguments.Device = "auto",
     precision: arguments.Precision = "float32",
     backend: arguments.RunBy = "torch",
@@ -206,9 +206,7 @@ def generate(  # noqa: PLR0913
     from longtake.distributed import launched
     from longtake.model import sampling_with
 
-    frames_given = given.GivenOptions(
-        *(start_image, end_image, continued, between, interpolate, factor, loop, given_at)
-    )
+    own = given.GivenOptions(start, end, continued, between, interpolate, factor, loop, at)
     says = conditions.Conditions(label, prompt, negative, prompts, text_encoder)
     videos = says.videos(out, arguments.seeds(seed), kind, batch)
     ranks = launched()  # no process waits for another
@@ -219,7 +217,7 @@ def generate(  # noqa: PLR0913
     if compiled:
         opened.compile()
     video = opened.long_video(sampling, run_by, decoder)
-    wired = given.wire(video, frames_given, frames, opened.index.fps)
+    wired = given.wire(video, own, frames, opened.index.fps)
     ways = {"precision": precision, "compiled": compiled, **_run_by(run_by, decoder)}
     settings = {"weights": opened.index.weights, "sampling": sampling.model_dump(mode="json")}
     identity = {**wired.identity, **says.identity, **settings, **ways}

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from longtake.config import plural
 from longtake.diffusion.signals import CONTEXT, context_frames, rows
 from longtake.generate import (
     LongVideo,
@@ -70,8 +71,8 @@ class PlacedVideo(VideoStream):
         if not (0 <= self.first <= min(self.frames) and end <= last + 1 <= clip):
             raise ValueError(
                 f"first={self.first}, last={last}: given frames have the places "
-                f"{min(self.frames)} to {end - 1} of a clip of {clip} frames; the video must "
-                "contain them"
+                f"{min(self.frames)} to {end - 1} of a clip of {plural(clip, 'frame')}; the video "
+                "must contain them"
             )
 
     @property
@@ -215,15 +216,15 @@ def _mask(
         if len(given) > 1 and (place % factor or end % factor):
             raise ValueError(
                 f"given frames have the places {place} to {end - 1}, which do not fill whole "
-                f"latent frames of this model; begin at a multiple of {factor}, with a multiple of "
-                f"{factor} frames"
+                f"latent frames of this model; begin at a multiple of {factor}, with a number of "
+                f"frames that is a multiple of {factor}"
             )
         filled = slice(place // factor, -(-end // factor))
         if mask[filled].any():
             begin = place // factor * factor
             raise ValueError(
                 f"the places {begin} to {begin + factor - 1} are one latent frame of this model, "
-                f"for which frames are given twice; give one image or all {factor} frames"
+                "for which frames are given twice; give one image or a whole video of them"
             )
         mask[filled] = True
     if mask.all():
