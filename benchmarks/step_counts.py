@@ -7,6 +7,8 @@ data are normal with a standard deviation (std) of 1: samples of few steps have 
 discretisation contracts them, but none should have more, and with enough steps none should have
 less. For each schedule a row has the greatest error of the constant, the greatest std at any number
 of steps, and the fewest steps from which on the std stays within 3 %.
+
+Names of schedules measure only these; the JSON file then keeps its rows of the others.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from torch import Tensor
 from longtake.diffusion import (
     DDIM,
     DDPM,
+    EDM,
     Cosine,
     DiffusersSampler,
     Linear,
@@ -43,6 +46,9 @@ SCHEDULES: Mapping[str, NoiseSchedule] = {
     "cosine": Cosine(),
     "cosine, shift 0.25": Cosine(shift=0.25),
     "rectified flow": RectifiedFlow(),
+    "EDM": EDM(),
+    "scaled linear (LVDM), zero SNR": ScaledLinear(rescale_betas_zero_snr=True),
+    "linear, zero SNR": Linear(rescale_betas_zero_snr=True),
 }
 
 SAMPLERS: Mapping[str, Any] = {
@@ -105,13 +111,26 @@ def show(rows: Sequence[Mapping[str, Any]]) -> None:
         print(f"| {row['sampler']} | {row['schedule']} | {values} |")
 
 
+def kept(path: Path | None, versions: Mapping[str, str], chosen: Sequence[str]) -> list[Any]:
+    """Rows of a JSON file that are not measured again; a ValueError if of other versions."""
+    stored = json.loads(path.read_text()) if path and path.exists() else {"rows": []}
+    rows = [row for row in stored["rows"] if row["schedule"] not in chosen]
+    if rows and any(stored[name] != version for name, version in versions.items()):
+        raise ValueError(f"{path}: its rows are of other versions than {versions}; measure all")
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("schedules", nargs="*", help="some of: " + "; ".join(SCHEDULES))
     parser.add_argument("--most", type=int, default=max(STEPS), help="greatest number of steps")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    began, rows = time.perf_counter(), []
-    for schedule_name, schedule in SCHEDULES.items():
+    versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
+    chosen, began = args.schedules or list(SCHEDULES), time.perf_counter()
+    rows = kept(args.json, versions, chosen)
+    for schedule_name in chosen:
+        schedule = SCHEDULES[schedule_name]
         for name in SAMPLERS:
             found = measure(name, schedule, range(1, args.most + 1))
             rows.append({"sampler": name, "schedule": schedule_name, **found})
@@ -123,7 +142,8 @@ def main() -> None:
     show(rows)
     print(f"{time.perf_counter() - began:.0f} s")
     if args.json:
-        versions = {"torch": torch.__version__, "diffusers": diffusers.__version__}
+        order = list(SCHEDULES)
+        rows.sort(key=lambda row: order.index(row["schedule"]))
         args.json.write_text(json.dumps({**versions, "rows": rows}, indent=1) + "\n")
 
 
