@@ -14,7 +14,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass
 class Arrived:
-    """The first signal to stop that arrived: ``number`` is its number, None before it arrived."""
+    """The first of SIGINT, SIGTERM and SIGHUP that arrived.
+
+    ``number`` is the number of that signal of the system; None before one has arrived.
+    """
 
     number: int | None = None
 
@@ -26,9 +29,9 @@ class Arrived:
 
 @contextmanager
 def raising() -> Generator[Arrived]:
-    """Context manager in which the first signal to stop raises a KeyboardInterrupt.
+    """Context manager in which the first SIGINT, SIGTERM or SIGHUP raises a KeyboardInterrupt.
 
-    Each further SIGINT does so too. The signals are SIGINT, SIGTERM and SIGHUP.
+    Each further SIGINT does so too.
     """
     arrived = Arrived()
 
@@ -44,9 +47,10 @@ def raising() -> Generator[Arrived]:
 
 @contextmanager
 def deferred(*, insist: bool = True) -> Generator[Arrived]:
-    """Context manager in which signals to stop are only recorded, in the ``Arrived`` it yields.
+    """Context manager in which SIGINT, SIGTERM and SIGHUP are only recorded, not raised.
 
-    With ``insist``, a second signal that is a SIGINT raises a KeyboardInterrupt at once.
+    Yields the ``Arrived`` that records the first. With ``insist``, a second signal that is a SIGINT
+    raises a KeyboardInterrupt at once.
     """
     arrived = Arrived()
 

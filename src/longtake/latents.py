@@ -121,7 +121,10 @@ class LatentSpec:
             )
 
     def expand(self, level: Times) -> Latent:
-        """Reshape ``level``, ``(b)`` or ``(b, f)``, so that it broadcasts over a latent."""
+        """Reshape ``level``, so that it broadcasts over a batch of latents.
+
+        It holds a number per sample, ``(b)``, or per latent frame, ``(b, f)``, such as times.
+        """
         view = [len(level), *[1] * len(self.shape)]
         if level.ndim == 2:
             assert level.shape[1] in (1, self.frames)  # a still has one frame

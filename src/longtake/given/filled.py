@@ -145,7 +145,7 @@ def check_text(video: LongVideo, role: Role, request: Request) -> None:
 def readable(video: LongVideo, role: Role, signals: Signals) -> Signals:
     """The signals without those of first clips, and those that only other roles' networks read.
 
-    What the latter say is shown by frames that are given.
+    The latter, such as labels, are not needed, as the given frames show what they say.
     """
     reads = (each.reads for each in video.samplers.values())
     shown = frozenset[str]().union(*reads) - video.samplers[role].reads

@@ -168,8 +168,9 @@ def ending_with(
     """Make videos of ``frames`` frames of which the last is ``image``; None: as many as possible.
 
     Raises:
-        ValueError: the model was not trained so, or ``frames`` is not from 2 to the number of
-            frames of a clip that lead up to the first one of its last latent frame.
+        ValueError: the model was not trained to be given the last frame, or ``frames`` is not from
+            2 to the greatest possible number, which counts from a clip's first frame to the first
+            frame of its last latent frame.
     """
     spec = video.samplers[_roles(video)[0]].spec
     last = (spec.frames - 1) * frames_per_latent(video)

@@ -19,8 +19,8 @@ def clip_sampler(
 ) -> ClipSampler:
     """Return what samples clips with the network of ``role``, or else that of ``first``.
 
-    ``load`` opens the model that guides, as ``VideoModel.from_pretrained`` does, for which the
-    other arguments and errors are those of ``VideoModel.clip_sampler``.
+    ``load`` opens the model that guides, as ``VideoModel.from_pretrained`` does. The other
+    arguments and the errors are those of ``VideoModel.clip_sampler``.
     """
     check_backend(backend)
     check_role(role)

@@ -192,7 +192,8 @@ class VideoModel:
     def merge(self, *others: "VideoModel") -> "VideoModel":
         """Fill roles without a network by networks of other models with the same autoencoder.
 
-        Returns a model with frame rate and sampling settings of the last of ``others``.
+        Returns a model with frame rate and sampling settings of the last of ``others``. A role
+        that several of them can fill gets the network of the first of these.
 
         Raises:
             CheckpointError: weights are not finite.

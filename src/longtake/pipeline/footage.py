@@ -30,7 +30,8 @@ class Footage(Config):
         videos: number of videos to train on.
         hours: length of these videos together.
         clips: number of clips whose latents can be cached.
-        held_out_clips: number of held-out clips of the autoencoder's length, no frame in common.
+        held_out_clips: number of held-out clips of the autoencoder's length, of which no two have
+            a frame in common.
         validation_span: number of frames of a held-out clip for the validation loss of denoisers;
             None if no held-out video is long enough.
         unusable: number of videos that cannot be used.

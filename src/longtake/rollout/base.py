@@ -99,7 +99,10 @@ class Steering:
     progress: ProgressCallback = no_progress
 
     def on_evaluation(self, done: int, total: int) -> None:
-        """Call ``progress``; raise ``Cancelled`` first if ``cancel`` says so."""
+        """Call ``cancel``, and ``progress`` unless it returns True; then raise ``Cancelled``.
+
+        ``done`` and ``total`` count the guided estimates of the clip being sampled.
+        """
         if self.cancel():
             raise Cancelled
         self.progress(done, total)
@@ -199,10 +202,14 @@ class Rollout(Config, ABC):
 
     @abstractmethod
     def first_step_frames(self, samplers: Samplers, given_frames: int = 0) -> int:
-        """Number of frames of video that the first step adds; each later one adds ``grain``.
+        """Number of frames of video that the first step adds, given frames included.
 
-        ``samplers`` are clip samplers by role; ``given_frames`` is the number of first frames that
-        the request's context frames show.
+        Each later step adds ``grain`` frames.
+
+        Args:
+            samplers: clip sampler of each role: ``first``, ``next``, ``interpolator``.
+            given_frames: number of frames at the start of the video that are given, as context
+                frames of the request.
         """
 
     def most_frames(self, samplers: Samplers) -> int | None:

@@ -157,7 +157,10 @@ class Queue:
         return self.frames + (self.windows - 1) * self.stride
 
     def parts(self) -> Iterator[tuple[slice, int]]:
-        """Slice of each window, and the number of its first frames that are not updated by it."""
+        """Yield the slice of the queue of each window, and how many of its first frames it keeps.
+
+        The evaluation of the window updates its other frames.
+        """
         for first in range(0, self.windows * self.stride, self.stride):
             yield slice(first, first + self.frames), self.frames - self.stride if first else 0
 

@@ -23,9 +23,10 @@ class Run(Config, ABC):
     @property
     @abstractmethod
     def inputs(self) -> Mapping[str, Any]:
-        """What the run depends on besides its config: identities of its data and models.
+        """What the run depends on besides its config: its data and models.
 
-        They are JSON data by the name of the setting that names the data or model.
+        The keys are the settings that name data or a model, such as ``model``; the values are
+        identities, such as hashes, as JSON data.
 
         Raises:
             CheckpointError: a model is missing or broken.

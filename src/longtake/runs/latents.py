@@ -28,9 +28,10 @@ def open_latents(
 ) -> ClipLatents:
     """Encode the clips of ``plan`` to a latent cache in ``folder`` and open it.
 
-    ``report`` is called with the progress, as by ``build_cache``. If ``plan`` is None, nothing is
-    encoded yet: clips are encoded whenever training draws them, as many windows at once as a batch
-    has. Warns of a cache with few clips.
+    ``report`` is called with the number of clips done and their total; ``overlap_frames`` is the
+    number of frames of video that neighbouring windows of a clip share. If ``plan`` is None,
+    nothing is encoded yet: clips are encoded whenever training draws them, as many windows at once
+    as a batch of ``training`` has. Warns of a cache with few clips.
 
     Raises:
         ValueError: clips and autoencoder do not fit each other, or latents are not finite.
@@ -55,6 +56,7 @@ def open_held_out(
     """Latents of at most 64 clips, spread over the held-out videos ``source``; None without these.
 
     They are cached in ``validation`` in ``folder``, encoded as many at once as ``plan`` says.
+    ``overlap_frames`` is the number of frames of video that neighbouring windows of a clip share.
     """
     if source is None:
         return None

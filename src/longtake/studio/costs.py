@@ -24,7 +24,7 @@ def measured(model: VideoModel, worker_mb: float | None, students_mb: float) -> 
     Args:
         model: a model that makes videos, the only one in this process.
         worker_mb: resident memory, in MiB, before it was loaded; None: unknown.
-        students_mb: memory of the weights where students sample.
+        students_mb: memory of the weights, in MiB, if the students sample.
     """
     unknown = {"seconds_per_frame_step": None, "memory": None}
     try:

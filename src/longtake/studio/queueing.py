@@ -289,7 +289,10 @@ class Queue:
             self._broadcasts[job.id].tell(event)
 
     def recover(self, job: Job) -> None:
-        """Restore a job after a restart: a running one is stopped, or waits if a program's."""
+        """Restore a job after the server's restart.
+
+        One that was running is stopped or, if a program submitted it by the API, waits again.
+        """
         self.jobs[job.id] = job
         self.ended[job.id] = asyncio.Event()
         log = self._folder / JOBS / job.id / CHANGES

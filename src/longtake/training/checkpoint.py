@@ -301,8 +301,8 @@ def finite(module: nn.Module) -> bool:
 def weights_of(module: nn.Module, options: Mapping[str, Any]) -> dict[str, Tensor]:
     """Weights of a module by name.
 
-    ``options`` are fields of torch's ``StateDictOptions``. With those in ``GATHERED`` of this
-    module, weights are whole, and on the CPU of the main rank alone.
+    ``options`` are fields of torch's ``StateDictOptions``. With ``checkpoint.GATHERED``, weights
+    are whole, and on the CPU of the main rank alone.
     """
     from torch.distributed.checkpoint import state_dict  # takes half a CPU second
 

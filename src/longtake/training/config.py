@@ -93,7 +93,8 @@ class TrainingConfig(Config):
             every process keeps all of them, for networks of fewer than a billion parameters, and
             the number of processes on a machine for larger ones. It saves memory and costs
             communication; the result is the same up to rounding.
-        workers: number of processes that read videos ahead; 0: a thread does so.
+        workers: number of subprocesses of each process that read videos ahead; 0: a thread of it
+            does so.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"average": "ema", "tensorboard": "tracker"}

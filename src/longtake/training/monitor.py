@@ -96,8 +96,8 @@ class StartState(BaseModel):
     """Progress of the decision when one discriminator starts.
 
     Attributes:
-        first_step: first step at which it takes part; None until that is decided.
-        blocks: means of the reconstruction loss until then.
+        first_step: first step at which the discriminator takes part; None until that is decided.
+        blocks: means of the reconstruction loss over blocks of steps until the decision.
     """
 
     first_step: int | None = None
@@ -106,7 +106,8 @@ class StartState(BaseModel):
     def observe(self, step: int, loss: Float[Tensor, "1"], rule: int | Plateau) -> None:
         """Take a step's reconstruction loss and decide whether the discriminator starts.
 
-        ``step`` is the number of steps done. A ``rule`` that is a number was decided beforehand.
+        ``step`` is the number of steps done. Nothing is done if ``rule`` is a number, the first
+        step of the discriminator.
         """
         if self.first_step is not None or isinstance(rule, int):
             return
@@ -126,9 +127,9 @@ class DetectorState(BaseModel):
     Attributes:
         last_good_step: last step at which reconstruction loss and accuracies were all within their
             bounds; None before the first discriminator starts.
-        loss_at_start: mean reconstruction loss over the last blocks before the first discriminator
-            started, at most ``steps`` of the ``CollapseRule``; if no block was complete, over the
-            first block after the start.
+        loss_at_start: mean reconstruction loss over the last blocks of steps before the first
+            discriminator started, together at most ``CollapseRule.steps`` steps; if no block was
+            complete, over the first block after the start.
         blocks_over: for the loss, then for each accuracy: number of consecutive blocks of steps
             whose mean was over the bound.
         blocks: means of loss and accuracies over blocks of steps.

@@ -65,7 +65,7 @@ def sequence(paths: Sequence[Path]) -> list[Path]:
 
     If at least half of the names differ in their numbers alone, an image whose name is unlike any
     other, such as ``cover.jpg``, is not a frame, nor are images whose kind of name is at least ten
-    times rarer.
+    times rarer than the most frequent kind.
     """
     kinds = Counter(map(_kind, paths))
     most = max(kinds.values(), default=0)

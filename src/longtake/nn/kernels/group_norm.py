@@ -30,32 +30,50 @@ Way = Callable[..., Moments]
 
 
 def native(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """``formulas.group_norm`` by PyTorch's own operator, which is fast on a CPU."""
+    """``formulas.group_norm`` by PyTorch's own operator, which is fast on a CPU.
+
+    ``options`` are its further arguments: ``groups``, ``eps`` and ``silu``.
+    """
     return _GroupNorm.apply(x, weight, bias, _native_forward, *options)
 
 
 def recomputed(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """``formulas.group_norm`` as one multiply-add of ``x``; only ``x`` is kept for backward."""
+    """``formulas.group_norm`` as one multiply-add of ``x``; only ``x`` is kept for backward.
+
+    ``options`` are its further arguments: ``groups``, ``eps`` and ``silu``.
+    """
     return _GroupNorm.apply(x, weight, bias, _affine_forward, *options)
 
 
 def fused(x: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
-    """``formulas.group_norm`` by one operator of Triton, ``fused_norm.group_norm``."""
+    """``formulas.group_norm`` by one operator of Triton, ``fused_norm.group_norm``.
+
+    ``options`` are its further arguments: ``groups``, ``eps`` and ``silu``.
+    """
     return _GroupNorm.apply(x, weight, bias, _fused_forward, *options)
 
 
 def native_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``formulas.modulated_group_norm`` by ``native`` with a modulated weight and bias."""
+    """``formulas.modulated_group_norm`` by ``native`` with a modulated weight and bias.
+
+    ``inputs`` are its further arguments, in its order.
+    """
     return native(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def recomputed_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``formulas.modulated_group_norm`` by ``recomputed`` with a modulated weight and bias."""
+    """``formulas.modulated_group_norm`` by ``recomputed`` with a modulated weight and bias.
+
+    ``inputs`` are its further arguments, in its order.
+    """
     return recomputed(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
 
 
 def fused_modulated(x: Tensor, *inputs: Any) -> Tensor:
-    """``formulas.modulated_group_norm`` by one operator of Triton, ``fused_norm.group_norm``."""
+    """``formulas.modulated_group_norm`` by one operator of Triton, ``fused_norm.group_norm``.
+
+    ``inputs`` are its further arguments, in its order.
+    """
     if torch.is_grad_enabled() and any(part.requires_grad for part in (x, *inputs[:4])):
         return fused(x, *formulas.modulation(*inputs[:4]), *inputs[4:])
     return fused_norm.group_norm(x, *inputs)[0]

@@ -58,7 +58,7 @@ class Walks:
     student: ClipSampler
 
     def noisy(self, t: Float[Tensor, "b"]) -> Latent:
-        """The batch's latents, noised to times ``t``; its context frames, to their own time."""
+        """The batch's latents, noised to times ``t``; context frames, to their signal's time."""
         spec, signals = self.teacher.spec, self.batch.signals
         z, times = impose(spec, signals, self.batch.z), frame_times(signals, t)
         return self.teacher.diffusion.add_noise(spec, z, self.batch.noise, times)
@@ -128,10 +128,11 @@ class Progressive(Distilled):
 class Consistency(Distilled):
     """Multistep consistency distillation (Heek et al. 2024): equal ends from neighbouring times.
 
-    The teacher takes one step of its ``teacher_steps`` in the segment, and the student, whose own
-    step from there to the segment's end is the target, is trained to reach it from before that
-    step. Unlike the paper, the target has the trained weights and not an average of them (Song and
-    Dhariwal 2023, section 3.2).
+    From a noisy training clip the teacher takes one of its ``teacher_steps`` steps in the segment,
+    and the student steps from there to the segment's end. What it reaches is the target: the
+    student is trained to reach the same in one step from the noisy clip. Unlike in the paper, the
+    target is made with the trained weights, not with an average of them (Song and Dhariwal 2023,
+    section 3.2).
 
     Attributes:
         segments: number of segments, in each of which the student takes one step.
@@ -190,7 +191,7 @@ class Distillation(Method):
         student: network to train, of the same kind as the teacher's and with its weights at first.
         teacher: samples clips by the trained network, guided; neither trained nor saved.
         variant: how the student learns.
-        data: batches of clips; the times in them choose those of the jumps.
+        data: batches of clips; the times in them choose from where to where the student steps.
         settings: settings of the training loop.
         ranks: processes of the run.
     """
