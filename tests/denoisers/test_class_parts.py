@@ -56,10 +56,13 @@ def test_a_network_of_parts_begins_with_the_nearest_sums_of_one_of_classes(kind)
         found = network.get_submodule("label_embed")(torch.arange(6))
     torch.testing.assert_close(found, sums.flatten(0, 1))
     assert all(torch.equal(own[name], value) for name, value in given.items())
+    again = parse(kind, small).build()
+    start_from(again, network, "parts")  # a table begins with the sums themselves
+    torch.testing.assert_close(again.get_submodule("label_embed")(torch.arange(6)), found)
 
 
 @pytest.mark.parametrize("classes", [24, None, "auto"])
 def test_parts_must_make_the_number_of_classes(classes):
-    said = rf"class_parts=\[3, 2\] make 6 classes, but num_classes is {classes}; set num_classes=6"
-    with pytest.raises(ConfigError, match=said):
+    made = rf"class_parts=\[3, 2\] make 6 classes, but num_classes is {classes}; "
+    with pytest.raises(ConfigError, match=made + r"set num_classes=6, or class_parts=\[\]"):
         parse(VolumeUNetConfig, {"num_classes": classes, "class_parts": [3, 2]})

@@ -1,7 +1,8 @@
 """Samples and five training steps equal those of commit cf41d99, stored in goldens/revisions.
 
-Those of lvdm-sky and pvdm-sky, whose weights are other ones since, were stored by commits 148e459
-and a514ade with the new weights; with the former ones their samples equal those of cf41d99.
+Those of lvdm-sky and pvdm-sky, whose weights are other ones since, are stored again with each
+change of weights, and of nothing else; with the former weights their samples equal those of
+cf41d99.
 
 The cases are those of benchmarks/revisions/revision_outputs.py. To store them again, after a change
 that is meant to alter results, run this file with PYTHONPATH naming the revision's ``src`` and this

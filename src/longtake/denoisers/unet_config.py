@@ -119,7 +119,7 @@ class UNetConfig(Config, ABC):
         if self.class_parts and (combined := prod(self.class_parts)) != self.num_classes:
             raise ValueError(
                 f"class_parts={list(self.class_parts)} make {combined} classes, but num_classes is "
-                f"{self.num_classes}; set num_classes={combined}"
+                f"{self.num_classes}; set num_classes={combined}, or class_parts=[]"
             )
         return self
 
@@ -201,7 +201,7 @@ class SummedTable(nn.Module):
 
     def __init__(self, parts: Sequence[int], width: int) -> None:
         super().__init__()
-        self.width = width
+        self.width, self._sizes = width, tuple(parts)
         self.tables = nn.ModuleList(Table(rows, width) for rows in parts)
         for weight in self.tables.parameters():
             nn.init.normal_(weight, std=len(parts) ** -0.5)  # the sum has a std of 1
@@ -215,10 +215,13 @@ class SummedTable(nn.Module):
             rest = torch.div(rest, rows, rounding_mode="floor")
         return torch.stack(found).sum(0) * (input >= 0).to(found[0].dtype)[:, None]
 
-    def fits(self, weight: Tensor) -> bool:
-        """Whether ``weight`` has a row per combination of values, as wide as these embeddings."""
-        axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
-        return weight.shape == (prod(axes), self.width)
+    def fits(self, other: Table) -> bool:
+        """Whether a table of all classes has as many rows as there are combinations, as wide."""
+        return other.weight.shape == (prod(self._sizes), self.width)
+
+    def table(self) -> Float[Tensor, "n d"]:
+        """The embeddings of all classes, a row each."""
+        return self(torch.arange(prod(self._sizes), device=next(self.parameters()).device))
 
     def nearest(self, weight: Float[Tensor, "n d"]) -> dict[str, Tensor]:
         """State dict whose sums are nearest, by least squares, to ``weight``, a row per class.
@@ -226,7 +229,7 @@ class SummedTable(nn.Module):
         A value of a part gets the mean of the rows of the classes that have it. The mean of all
         rows, which these means all contain, is subtracted from them in all parts but the last.
         """
-        axes = [table.num_embeddings for table in self.tables if isinstance(table, Table)]
+        axes = self._sizes
         whole = weight.double().view(*axes, -1)
         mean, state = whole.flatten(0, -2).mean(0), {}
         for i in range(len(axes)):

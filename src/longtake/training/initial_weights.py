@@ -10,7 +10,7 @@ from torch import Size, Tensor, nn
 from longtake.checkpoint import fill
 from longtake.config import ConfigError
 from longtake.data.latent_cache import ClipLatents
-from longtake.denoisers.unet_config import PooledText, SummedTable
+from longtake.denoisers.unet_config import PooledText, SummedTable, Table
 from longtake.diffusion import Denoiser
 from longtake.diffusion.signals import ABSENT
 from longtake.text.encoder import CachedStates
@@ -36,9 +36,9 @@ def start_from(
     """Give a denoiser the weights of a trained network, where the two read the same signals.
 
     The denoiser keeps its own embeddings of classes and labels, and its own layers that read text,
-    if the trained network lacks them or their shapes differ. Where its embedding of a class is a
-    sum over parts (``SummedTable``) and the trained network has one for each class, it begins with
-    the sums that are nearest to them.
+    if the trained network lacks them or their shapes differ. Where one of the two embeds a class as
+    a sum over parts (``SummedTable``) and the other has an embedding of each class, the denoiser
+    begins with the nearest ones of its own form.
 
     Args:
         denoiser: the denoiser, which is changed.
@@ -52,7 +52,7 @@ def start_from(
         CheckpointError: the networks differ in other weights.
         ConfigError: ``freeze`` leaves nothing to train.
     """
-    own, given = denoiser.state_dict(), _with_summed(denoiser, trained.state_dict())
+    own, given = denoiser.state_dict(), _class_tables_as(denoiser, trained)
     text, labels = (
         {name for name in {**own, **given} if pattern.match(name)}
         for pattern in (_READS_TEXT, _READS_LABELS)
@@ -130,14 +130,22 @@ def text_of_classes(denoiser: Denoiser, latents: ClipLatents, states: CachedStat
     denoiser.zero_grad()
 
 
-def _with_summed(denoiser: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Trained weights, with embeddings of classes turned into the sums that ``denoiser`` has."""
-    weights = dict(given)
+def _class_tables_as(denoiser: nn.Module, trained: nn.Module) -> dict[str, Tensor]:
+    """Trained weights, with embeddings of classes in the form that ``denoiser`` has them in.
+
+    A table of all classes becomes the nearest sums over parts, and sums become a table.
+    """
+    weights, others = trained.state_dict(), dict(trained.named_modules())
     for name, module in denoiser.named_modules():
-        table = weights.get(f"{name}.weight")
-        if isinstance(module, SummedTable) and table is not None and module.fits(table):
+        other = others.get(name)
+        if isinstance(module, SummedTable) and isinstance(other, Table) and module.fits(other):
             del weights[f"{name}.weight"]
-            weights |= {f"{name}.{part}": rows for part, rows in module.nearest(table).items()}
+            found = module.nearest(other.weight.detach())
+            weights |= {f"{name}.{part}": rows for part, rows in found.items()}
+        elif isinstance(module, Table) and isinstance(other, SummedTable) and other.fits(module):
+            for part in other.state_dict():
+                del weights[f"{name}.{part}"]
+            weights[f"{name}.weight"] = other.table().detach()
     return weights
 
 
