@@ -148,7 +148,7 @@ class ModelVideos(VideoSource):
         }
 
     def about(self) -> dict[str, Any]:
-        """Hash of the model, sampling settings and seeds, for results."""
+        """JSON data for results: hashes of weights, sampling settings, label, seeds and so on."""
         index = self.model.index
         return {
             "model": digest(index.weights),

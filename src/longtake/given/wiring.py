@@ -25,8 +25,8 @@ class Placed:
     Attributes:
         path: an image or, if ``last`` is stated, a video.
         first: index of the first of them in the new video, from 0.
-        last: index of the last of them, which says how many of the video's first frames are taken;
-            None for an image.
+        last: index of the last of them in the new video, so that the first ``last - first + 1``
+            frames of the file are given; None for an image.
 
     Raises:
         ValueError: a place is negative, or ``last`` is not after ``first``.
@@ -48,7 +48,7 @@ class Placed:
         """Read the frames, of a model's size and rate.
 
         Raises:
-            ValueError: the video has fewer frames.
+            ValueError: the video has fewer frames than from ``first`` to ``last``.
             VideoError: the file cannot be read as an image or a video.
         """
         if self.last is None:
@@ -73,8 +73,8 @@ class Given:
         continued: video that is continued.
         between: first and last image of the video.
         interpolate: video that gets new frames between all of its frames.
-        factor: distance in the new video between two frames of ``interpolate``, which the model
-            must make: another is an error. None: any.
+        factor: distance in frames, in the new video, between two neighbouring frames of
+            ``interpolate``; an error if the model makes another. None: the model's.
         loop: lead the end of the video back to its first frame.
 
     Raises:

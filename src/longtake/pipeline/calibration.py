@@ -188,8 +188,8 @@ def fitted(run: AnyRun, speed: Speed, seconds: float, cooldown: float) -> Mappin
 def clips_to_encode(clips: int, speed: Speed, seconds: float) -> tuple[Mapping[str, Any], float]:
     """Settings of a latent cache, as values by name, and the seconds that encoding it takes.
 
-    It gets all ``clips`` of the footage, which start a third of a clip apart, or as many as can be
-    encoded in a quarter of ``seconds``, but at least 64.
+    The cache gets all ``clips`` of the footage, which start a third of a clip apart, or as many as
+    can be encoded in a quarter of ``seconds``, but at least 64.
     """
     if not speed.encode:
         return {}, 0.0

@@ -99,7 +99,7 @@ class Steering:
     progress: ProgressCallback = no_progress
 
     def on_evaluation(self, done: int, total: int) -> None:
-        """Call ``cancel``, and ``progress`` unless it returns True; then raise ``Cancelled``.
+        """Call ``cancel``; raise ``Cancelled`` if it returns True, else call ``progress``.
 
         ``done`` and ``total`` count the guided estimates of the clip being sampled.
         """
@@ -208,8 +208,8 @@ class Rollout(Config, ABC):
 
         Args:
             samplers: clip sampler of each role: ``first``, ``next``, ``interpolator``.
-            given_frames: number of frames at the start of the video that are given, as context
-                frames of the request.
+            given_frames: number of frames at the start of the first clip that the request gives as
+                context frames.
         """
 
     def most_frames(self, samplers: Samplers) -> int | None:

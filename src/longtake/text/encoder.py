@@ -77,6 +77,8 @@ def prompt_signal(encode: EncodeText, prompts: Sequence[str], negative: str = ""
 class CachedStates:
     """Hidden states of texts, each text encoded once and stored on the CPU.
 
+    Called with one of the texts, or the empty text, it returns that text's states.
+
     Args:
         encode: function from texts to hidden states.
         texts: the texts; repeated ones are encoded once.

@@ -157,6 +157,8 @@ class TrainingBatch:
 class LatentBatches:
     """Makes training batches of latents; sample ``n`` depends on ``seed`` and ``n`` alone.
 
+    Called with the numbers of samples, it returns their batch.
+
     Attributes:
         latents: latents of the training clips, from a cache or encoded when they are drawn.
         spec: shape of the latents that the denoiser is trained on.
