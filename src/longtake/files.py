@@ -15,6 +15,14 @@ LOGGER = logging.getLogger("longtake")
 ATTEMPTS, WAIT_SECONDS = 20, 0.05  # to read the name of a holder that has not written it yet
 
 
+def printable(text: object) -> str:
+    """Return ``str(text)`` with the bytes of a file name that are not UTF-8 as escapes.
+
+    Python keeps such bytes as surrogates, which cannot be written as UTF-8.
+    """
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 def user_cache() -> Path:
     """Folder of longtake in the user's cache folder, below ``$XDG_CACHE_HOME`` if that is set."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longtake"

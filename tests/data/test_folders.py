@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import logging
+import os
 import re
 import shutil
 from pathlib import Path
@@ -369,6 +370,16 @@ def test_parquet_without_pyarrow_says_what_to_install(folder: Path) -> None:
     (folder / "t.parquet").touch()
     with pytest.raises(ValueError, match="pip install pyarrow"):
         len(VideoFolder(path=folder, captions=CaptionTable(path=Path("t.parquet"))))
+
+
+def test_what_is_logged_of_a_name_that_is_not_utf_8_can_be_written(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_text(folder / os.fsdecode(b"caf\xe9.mp4"), "no video at all")
+    with caplog.at_level(logging.WARNING, "longtake"):
+        assert len(VideoFolder(path=folder, plan=PLAN)) == 4
+    (text,) = (record.getMessage() for record in caplog.records)
+    assert b"caf\\udce9.mp4: skipped" in text.encode()
 
 
 def test_unusable_videos_are_logged_once_with_their_reason_and_skipped(
