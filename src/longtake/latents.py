@@ -45,7 +45,10 @@ class LatentSpec:
 
     @property
     def time_axis(self) -> int:
-        """``frame_axis``, never None; a ValueError if the latent has no time axis."""
+        """Axis of time in a batch of latents, ``(b, c, f, h, w)``: ``frame_axis``, never None.
+
+        A ValueError if the latent has no time axis.
+        """
         if self.frame_axis is None:
             raise ValueError(
                 f"a latent of shape {self.shape} has no time axis, so single frames of it "

@@ -9,9 +9,9 @@ import pytest
 from longtake.diffusion.signals.context_cases import Last
 from longtake.model import VideoModel
 from longtake.rollout import Autoregressive
-from longtake.studio.checks import Description, check_video
+from longtake.studio.checks import Description, check_change, check_video
 from longtake.studio.loaded import Loaded, request_of
-from longtake.studio.settings import Limits, VideoSettings
+from longtake.studio.settings import Change, Limits, VideoSettings
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,15 @@ def test_unknown_words_are_refused_as_the_model_would(
         check_video(asked, known, Limits(), Path())
     with pytest.raises(ValueError, match=message):
         request_of(loaded.model("text"), asked)
+
+
+def test_a_negative_prompt_without_a_prompt_is_refused_not_ignored(
+    known: dict[str, Description],
+):
+    with pytest.raises(ValueError, match="negative belongs to a prompt"):
+        check_change(Change(negative="rain"), known["text"])
+    with pytest.raises(ValueError, match="negative belongs to a prompt"):
+        check_video(settings(prompt=None, negative="rain"), known, Limits(), Path())
 
 
 @pytest.mark.parametrize(

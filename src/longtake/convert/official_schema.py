@@ -134,7 +134,7 @@ class OfficialFramewiseAutoencoder(Settings):
         """Longtake's config of this autoencoder, for clips of ``clip`` frames, height and width.
 
         Raises:
-            ConfigError: ``embed_dim`` is not the number of channels of the latent.
+            ConfigError: ``embed_dim`` differs from ``ddconfig.z_channels``.
         """
         coders = self.ddconfig
         if self.embed_dim != coders.z_channels:

@@ -32,7 +32,7 @@ REMEDY = "remove it to encode again, or set cache_folder to another"
 
 
 class CachedShard(Config):
-    """One weight file of a latent cache, as ``index.json`` lists it.
+    """One safetensors file of a latent cache, as ``index.json`` lists it.
 
     Attributes:
         file: name of the file in the cache's folder.

@@ -80,7 +80,8 @@ class VideoDrift:
         features: I3D features of these windows; None without I3D's weights.
         distances: distance of each window's features from those of the first, over the median
             distance between neighbouring windows; empty without features.
-        world: measures of the synthetic data set that the plan names; None if it names none.
+        world: how the video differs from what the synthetic data set that ``DriftPlan.world``
+            names can show; None if that is None.
     """
 
     info: VideoInfo

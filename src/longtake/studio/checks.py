@@ -131,6 +131,8 @@ def check_change(change: Change, model: Description) -> None:
         names.check(change.label)
     if change.start_image is not None and "start_image" not in model["can"]:
         raise ValueError(f"{model['name']} cannot use start_image: it begins videos from noise")
+    if change.negative is not None and change.prompt is None:
+        raise ValueError("negative belongs to a prompt; give a prompt too")
     for text in (change.prompt, change.negative):
         if text is not None and not model["prompt"]:
             raise ValueError(f"{model['name']} reads no prompt; give a label, or nothing")
@@ -144,8 +146,6 @@ def check_conditions(settings: VideoSettings, model: Description) -> None:
     check_change(words, model)
     if settings.prompt is None and model["needs_prompt"]:
         raise ValueError(f"{settings.model} makes videos of a text; give a prompt")
-    if settings.negative is not None and settings.prompt is None:
-        raise ValueError("negative belongs to a prompt; give a prompt too")
     if settings.start_image is not None and settings.continue_video is not None:
         raise ValueError("start_image and continue_video cannot be combined; choose one")
     if settings.end_image is not None and settings.continue_video is not None:

@@ -144,7 +144,8 @@ class Change(Config):
     Attributes:
         label: class, or named labels such as ``time=dusk, wind=left``.
         prompt: text; it ends a label that the seed drew, but not one that was given.
-        negative: text that guidance contrasts the prompt with; read with ``prompt``.
+        negative: text that guidance contrasts a new ``prompt`` with, without which it is refused;
+            None beside a prompt: the empty text.
         guidance_scale: scale of classifier-free guidance.
         start_image: id of the upload that is the next frame; the video continues from it, as a new
             one would begin with it.

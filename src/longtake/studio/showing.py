@@ -24,9 +24,10 @@ def shown(job: Job, kind: JobKind, folder: Path, place: int, command: str) -> di
     """Describe a job as JSON data for a page.
 
     Keys: fields of ``Job`` but ``queued``; ``settings`` are those of ``kind.settings``; ``place``
-    and ``command``; ``files``, as the function lists them; ``stage`` of a training; ``progress``,
-    from 0 to 1; ``steerable``, whether settings can be changed while it runs; ``exports``, names of
-    the models that a training has written, newest first.
+    and ``command``; ``files``, the list that the function ``files`` returns for ``folder``;
+    ``stage`` of a training; ``progress``, from 0 to 1; ``steerable``, whether settings can be
+    changed while it runs; ``exports``, names of the models that a training has written, newest
+    first.
 
     Args:
         job: the job.
