@@ -2,6 +2,7 @@
 
 const MOST_FRAMES = 600;
 const READ_SECONDS = 20;
+const SHOWN_SECONDS = 2; // after which a frame counts as shown, where a browser does not say so
 
 // Resolves to {frames, fps}: ImageBitmaps, the first 600 frames at most, which the caller closes, and
 // the rate of the video, which has `total` frames.
@@ -16,12 +17,29 @@ export async function readFrames(url, total) {
   const count = Math.min(MOST_FRAMES, total);
   const frames = [];
   for (let i = 0; i < count; i += 1) {
+    const there = shown(video, i / fps, 0.5 / fps);
     await event(video, "seeked", () => (video.currentTime = Math.min((i + 0.5) / fps, video.duration)));
+    await there;
     frames.push(await createImageBitmap(video));
   }
   video.removeAttribute("src");
   video.load();
   return { frames, fps };
+}
+
+// Resolves when the video shows the frame that begins at `time`: after "seeked" a busy browser may still
+// show an earlier one. All times are in seconds.
+function shown(video, time, tolerance) {
+  if (!video.requestVideoFrameCallback) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, SHOWN_SECONDS * 1000);
+    const look = (_, frame) => {
+      if (Math.abs(frame.mediaTime - time) > tolerance) return video.requestVideoFrameCallback(look);
+      clearTimeout(timer);
+      resolve();
+    };
+    video.requestVideoFrameCallback(look);
+  });
 }
 
 function event(video, name, start) {
