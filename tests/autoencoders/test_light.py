@@ -147,8 +147,8 @@ def test_training_changes_the_decoder_alone():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"clip": (4, 16, 20)}, "an even factor of height and width"),
-        ({"clip": (4, 12, 12)}, "an even factor of height and width"),
+        ({"clip": (4, 16, 20)}, "height and width times one even number"),
+        ({"clip": (4, 12, 12)}, "height and width times one even number"),
         ({"window": 4}, "must be more than"),
     ],
 )

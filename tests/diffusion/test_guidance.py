@@ -197,7 +197,7 @@ def test_guidance_acts_in_its_interval(t, rows):
 
 
 def test_an_interval_must_rise():
-    with pytest.raises(ConfigError, match="must rise"):
+    with pytest.raises(ConfigError, match="must be two rising times"):
         parse(AnyGuidance, {"kind": "classifier_free", "interval": [0.7, 0.3]})
 
 

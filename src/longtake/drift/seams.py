@@ -180,7 +180,7 @@ def _by_chance(rise: Float64[np.ndarray, "t"], borders: Sequence[int]) -> float:
     """Geometric mean that the jumps of as many frames away from the borders may have by chance.
 
     The frames beside borders are left out, as a jump at a border raises theirs, too; if too few
-    others remain, they are not.
+    others remain, they are not. 1 if there are no frames away from the borders.
     """
     at = np.array(borders)
     away = np.ones(len(rise), bool)
@@ -188,6 +188,8 @@ def _by_chance(rise: Float64[np.ndarray, "t"], borders: Sequence[int]) -> float:
     farther = away.copy()
     farther[at - 1] = farther[at + 1] = False
     others = rise[farther if farther.sum() >= len(at) else away]
+    if not len(others):
+        return 1.0
     return math.exp(others.mean() + CHANCE * others.std() / math.sqrt(len(at)))
 
 
