@@ -15,12 +15,19 @@ LOGGER = logging.getLogger("longtake")
 ATTEMPTS, WAIT_SECONDS = 20, 0.05  # to read the name of a holder that has not written it yet
 
 
-def printable(text: object) -> str:
-    """Return ``str(text)`` with the bytes of a file name that are not UTF-8 as escapes.
+def _can_be_written(record: logging.LogRecord) -> bool:
+    """Replace bytes of file names that are not UTF-8 by escapes; True, so that all is logged.
 
     Python keeps such bytes as surrogates, which cannot be written as UTF-8.
     """
-    return str(text).encode("utf-8", "backslashreplace").decode()
+    text = record.getMessage()
+    escaped = text.encode("utf-8", "backslashreplace").decode()
+    if escaped != text:
+        record.msg, record.args = escaped, ()
+    return True
+
+
+LOGGER.addFilter(_can_be_written)
 
 
 def user_cache() -> Path:

@@ -15,7 +15,6 @@ from torch.nn.functional import interpolate
 
 from longtake.config import Config
 from longtake.data.source import Frames, VideoSource
-from longtake.files import printable
 from longtake.video import VideoError
 
 LOGGER = logging.getLogger("longtake")
@@ -133,7 +132,7 @@ class ClipReader:
                     self._faults.add(fault)
                     LOGGER.warning(
                         "%s; another clip takes its place (damaged clips so far: %d)",
-                        *(printable(fault), len(self._faults)),
+                        *(fault, len(self._faults)),
                     )
         raise VideoError(
             f"{CLIPS_TRIED} clips in a row cannot be read, the last: {fault}; repair or remove "

@@ -15,7 +15,6 @@ from longtake.config import plural
 from longtake.data.clips import ClipPlan
 from longtake.data.file_facts import file_facts
 from longtake.data.source import Rejected
-from longtake.files import printable
 from longtake.video import VideoError, VideoInfo, probe
 from longtake.video.archive import contents, is_archive, is_folder
 from longtake.video.pictures import SUFFIXES as PICTURES
@@ -303,7 +302,7 @@ def _warn_of_first(rejected: Sequence[Rejected], others_text: str) -> None:
 
 @cache
 def _warn_once(path: str, reason: str) -> None:
-    LOGGER.warning("%s: skipped: %s", printable(path), printable(reason))
+    LOGGER.warning("%s: skipped: %s", path, reason)
 
 
 def _visible(name: str) -> bool:

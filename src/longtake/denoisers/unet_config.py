@@ -208,9 +208,7 @@ class SummedTable(nn.Module):
 
     def forward(self, input: Int[Tensor, "b"]) -> Float[Tensor, "b d"]:
         rest, found = input.clamp_min(0), []
-        for table in reversed(self.tables):
-            assert isinstance(table, Table)
-            rows = table.num_embeddings
+        for table, rows in zip(reversed(self.tables), reversed(self._sizes), strict=True):
             found.append(table(rest % rows))
             rest = torch.div(rest, rows, rounding_mode="floor")
         return torch.stack(found).sum(0) * (input >= 0).to(found[0].dtype)[:, None]

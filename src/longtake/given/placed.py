@@ -67,7 +67,7 @@ class PlacedVideo(VideoStream):
             check_size(self.video, frames)
         _ = self.role
         clip, end = self._clip_frames, max(k + len(each) for k, each in self.frames.items())
-        last = clip - 1 if self.last is None else self.last
+        last = self.first + self.length - 1
         if not (0 <= self.first <= min(self.frames) and end <= last + 1 <= clip):
             raise ValueError(
                 f"first={self.first}, last={last}: given frames have the places "

@@ -19,7 +19,6 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from longtake.files import printable
 from longtake.video import h264
 from longtake.video.archive import place
 from longtake.video.decode import RGB, open_decoder, whole_frames
@@ -200,7 +199,7 @@ def _timeline(path: Path, modified_ns: int, size_bytes: int) -> Timeline:
     cut = early or len(line.packets) < len(packets.key)
     if cut and line.frames < packets.shown.sum():
         found = "%s: cut from longer footage; its %d whole frames are read"
-        LOGGER.warning(found, printable(path), line.frames)
+        LOGGER.warning(found, path, line.frames)
     return line
 
 
