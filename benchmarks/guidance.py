@@ -167,9 +167,12 @@ def measured(clips: np.ndarray, captions: Sequence[str], first: int) -> dict[str
     return {**found, "motion": motion(clips)}
 
 
-def obeyed(clips: np.ndarray, captions: Sequence[str]) -> dict[str, list[bool]]:
-    """Whether clips show each attribute as their captions state it, where these do."""
-    reader = WORLDS["sky"]
+def obeyed(clips: np.ndarray, captions: Sequence[str], world: str = "sky") -> dict[str, list[bool]]:
+    """Whether clips show each attribute as their captions state it, where these do.
+
+    ``world`` is the data set, ``sky`` or ``marbles``, whose attributes are read.
+    """
+    reader = WORLDS[world]
     right: dict[str, list[bool]] = {name: [] for name in reader.values}
     for clip, caption in zip(clips, captions, strict=True):
         shown, said = reader.shown(clip), reader.said(caption)

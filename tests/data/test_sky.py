@@ -9,7 +9,6 @@ import torch
 from longtake.config import ConfigError, parse, to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import SkyWorld, sky_measures
-from longtake.data.synthetic.attributes import WORLDS
 from longtake.data.synthetic.sky_picture import land
 from longtake.noise import generator
 
@@ -119,35 +118,6 @@ def test_each_wording_names_all_attributes() -> None:
         time, cover, wind = world.attributes(index).values()
         for caption in (world.caption(index, wording=w) for w in range(5)):
             assert all(word in caption for word in (time, cover, wind))
-
-
-def test_short_captions_state_what_the_video_shows_and_no_more() -> None:
-    world = SkyWorld(plan=SMALL, videos=24, short_captions=True)
-    reader = WORLDS["sky"]
-    for index in range(24):
-        truth = world.attributes(index)
-        said = [reader.said(world.caption(index, wording=w)) for w in range(16)]
-        assert sum(len(words) == 3 for words in said) == 10
-        assert all(words and all(truth[k] in v for k, v in words.items()) for words in said)
-
-
-def test_a_class_that_is_left_out_is_in_no_video() -> None:
-    names = SkyWorld().classes
-    left_out = (names[2], names[11], names[18])
-    world = SkyWorld(plan=SMALL, videos=84, without=left_out)
-    shown = [world.classes[world.label(index)] for index in range(84)]
-    assert {name: shown.count(name) for name in names} == {
-        name: 0 if name in left_out else 4 for name in names
-    }
-    assert world.identity() != SkyWorld(plan=SMALL, videos=84).identity()
-    assert "without" not in SkyWorld(plan=SMALL).identity()  # as caches before the setting have it
-
-
-def test_classes_to_leave_out_must_be_some_of_them() -> None:
-    with pytest.raises(ConfigError, match="there is no class 'night'; did you mean"):
-        parse(SkyWorld, {"without": ["night"]})
-    with pytest.raises(ConfigError, match="lists every class"):
-        parse(SkyWorld, {"without": list(SkyWorld().classes)})
 
 
 def test_plain_data_and_back_is_the_same_world() -> None:

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
-from pydantic import field_validator
+from pydantic import Field, field_validator, model_validator
 
-from longtake.config import Config, to_dict
+from longtake.config import Config, nearest, to_dict
 from longtake.data.clips import Clip, ClipPlan, ClipSource
 from longtake.data.source import Frames
 from longtake.noise import derive
@@ -31,6 +31,7 @@ class SyntheticSource(Config, ClipSource):
         seed: seed of all videos.
         video_frames: number of frames of a video from which random clips are cut; rendering itself
             has no last frame.
+        without: classes that no video has, so that a model can be asked for what it has not seen.
         revision: version of the renderer; it rises whenever the same settings give other frames.
         rate: frame rate of a video, in frames per second.
     """
@@ -42,6 +43,7 @@ class SyntheticSource(Config, ClipSource):
     split: Literal["train", "test"] = "train"
     seed: int = 0
     video_frames: Annotated[int, Ge(1)] = 1024
+    without: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
 
     @field_validator("plan")
     @classmethod
@@ -49,6 +51,14 @@ class SyntheticSource(Config, ClipSource):
         if plan.flip:
             raise ValueError("flip=True contradicts labels such as the wind's; set flip=False")
         return plan
+
+    @model_validator(mode="after")
+    def _leaves_classes(self) -> "SyntheticSource":
+        for unknown in sorted(set(self.without) - set(self.classes)):
+            raise ValueError(f"there is no class {unknown!r}; {nearest(unknown, self.classes)}")
+        if self.without and not set(self.classes) - set(self.without):
+            raise ValueError("without lists every class; leave at least one out of it")
+        return self
 
     @abstractmethod
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
@@ -144,6 +154,17 @@ class SyntheticSource(Config, ClipSource):
 
     def identity(self) -> Any:
         return {**to_dict(self), "revision": self.revision}
+
+    def class_of(self, index: int) -> int:
+        """Class that video ``index`` is drawn from, an index into ``classes``.
+
+        Consecutive videos cycle through the classes that are not in ``without``.
+
+        Raises:
+            IndexError: there is no video of this index.
+        """
+        left = [i for i, name in enumerate(self.classes) if name not in self.without]
+        return left[self.number(index) % len(left)]
 
     def number(self, index: int) -> int:
         """Number of video ``index``, from 0 in the split ``train``, from 2^32 in ``test``.

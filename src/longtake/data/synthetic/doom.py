@@ -63,7 +63,7 @@ class DoomWorld(SyntheticSource):
         return {"map": self.classes}
 
     def label(self, index: int, frame: int = 0) -> int:
-        return self.number(index) % len(MAPS)
+        return self.class_of(index)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         """Ground truth of video ``index``: ``map``, ``pace`` and ``turning``, a direction.

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float32
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
@@ -27,6 +27,14 @@ TEMPLATES = (
     "{colours} {marbles} rolling {speed} on {ground}",
     "on {tint} {ground}, {number} {marbles} {roll} {speed}: {colours}",
     "{number} {colours} {marbles} on {ground}, rolling {speed}",
+)
+SHORT_TEMPLATES = (
+    "{colours} {marbles}",
+    "{number} {marbles} on {ground}",
+    "{marbles} rolling {speed}",
+    "{number} {colours} {marbles}",
+    "{marbles} rolling {speed} on {tint} {ground}",
+    "{colours} {marbles} on {ground}",
 )
 
 
@@ -56,12 +64,17 @@ class MarblesWorld(SyntheticSource):
 
     Rendering frame n of a new video first computes all bounces before it, at about 100,000 frames
     per second; after that any frame needs the bounces of at most 64 frames (see ``Trajectory``).
-    ``SyntheticSource`` describes the fields.
+    ``SyntheticSource`` describes the other fields.
+
+    Attributes:
+        short_captions: whether six of sixteen captions leave out some of the four attributes;
+            otherwise only the number is left out, by one of five, which lists the colours.
     """
 
     revision: ClassVar[int] = 1
     rate: ClassVar[float] = 25.0
     kind: Literal["marbles"] = "marbles"
+    short_captions: bool = Field(default=False, exclude_if=lambda short: not short)
 
     @model_validator(mode="after")
     def _room_to_roll(self) -> "MarblesWorld":
@@ -84,7 +97,7 @@ class MarblesWorld(SyntheticSource):
         return LABELS
 
     def label(self, index: int, frame: int = 0) -> int:
-        return self.number(index) % len(KINDS)
+        return self.class_of(index)
 
     def attributes(self, index: int, frame: int = 0) -> dict[str, str]:
         return dict(self._scene(index).attributes)
@@ -92,7 +105,8 @@ class MarblesWorld(SyntheticSource):
     def sentence(self, truth: dict[str, str], wording: int) -> str:
         one = truth["number"] == "one"
         words = {"marbles": "marble" if one else "marbles", "roll": "rolls" if one else "roll"}
-        template = TEMPLATES[wording % len(TEMPLATES)]
+        templates = 2 * TEMPLATES + SHORT_TEMPLATES if self.short_captions else TEMPLATES
+        template = templates[wording % len(templates)]
         return template.format(tint=TINTS[truth["ground"]], **words, **truth)
 
     def render(

@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from longtake.config import nearest
 from longtake.data.source import Frames
 from longtake.data.synthetic.base import SyntheticSource
 from longtake.data.synthetic.sky_field import Clouds
@@ -57,7 +56,6 @@ class SkyWorld(SyntheticSource):
         passing_time: whether the sun rises and sets during a video, so that a clip has the class of
             its first frame; otherwise the time of day is constant.
         day_frames: number of frames of a day; used with ``passing_time`` alone.
-        without: classes that no video has, so that a model can be asked for what it has not seen.
         short_captions: whether six of sixteen captions leave out one or two of the three
             attributes; otherwise every caption states all.
     """
@@ -67,17 +65,7 @@ class SkyWorld(SyntheticSource):
     kind: Literal["sky"] = "sky"
     passing_time: bool = False
     day_frames: Annotated[int, Ge(2)] = 480
-    without: tuple[str, ...] = Field(default=(), exclude_if=lambda names: not names)
     short_captions: bool = Field(default=False, exclude_if=lambda short: not short)
-
-    @field_validator("without")
-    @classmethod
-    def _leaves_classes(cls, without: tuple[str, ...]) -> tuple[str, ...]:
-        for unknown in sorted(set(without) - set(CLASSES)):
-            raise ValueError(f"there is no class {unknown!r}; {nearest(unknown, CLASSES)}")
-        if not set(CLASSES) - set(without):
-            raise ValueError("without lists every class; leave at least one out of it")
-        return without
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,9 +111,7 @@ class SkyWorld(SyntheticSource):
 
     def _kinds(self, index: int) -> tuple[str, str, str]:
         """Time of day, cover and wind of a video; consecutive videos cycle through the classes."""
-        named = zip(CLASSES, KINDS, strict=True)
-        shown = [kind for name, kind in named if name not in self.without]
-        return shown[self.number(index) % len(shown)]
+        return KINDS[self.class_of(index)]
 
     def _sun(self, index: int, frame: int) -> float:
         random = generator(self.video_seed(index), "sun")
