@@ -7,6 +7,7 @@ import copy
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -17,6 +18,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, model_
 from longtake.documents import MAX_DEPTH, DocumentError, parse_yaml, read_yaml
 
 SHOWN, SHORT = 3, 100  # differences that a message names, and characters of a value that it shows
+
+_TYPE = re.compile(r"bool|int|float|str|(constrained|literal|function|tuple|list|dict)[-\[].*")
+"""Matches names that pydantic gives to the types of a value, in paths of errors of unions."""
 
 
 class ConfigError(ValueError):
@@ -149,7 +153,7 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
     try:
         return TypeAdapter(kind).validate_python(data, context={"upgrade": upgrade})
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(e, kind) for e in error.errors()[:3])) from error
+        raise ConfigError("; ".join(_in_sentences(error.errors(), kind)[:3])) from error
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:
@@ -243,6 +247,70 @@ def _pair(text: str) -> tuple[list[str], Any]:
         raise ConfigError(f"override {_short(text)}: {error}{remedy}") from error
 
 
+def _in_sentences(errors: Sequence[Any], kind: Any) -> list[str]:
+    """Describe pydantic's errors of a config of ``kind``, one sentence for each wrong value.
+
+    Of a value that may have several types pydantic has an error for each: they are joined, or those
+    of fields inside the value are described alone.
+    """
+    at_value: dict[str, list[Any]] = {}
+    for error in errors:
+        at_value.setdefault(_value_of(error["loc"], kind), []).append(error)
+    return [words for group in at_value.values() for words in _of_one_value(group, kind)]
+
+
+def _of_one_value(errors: Sequence[Any], kind: Any) -> list[str]:
+    inside = [
+        e
+        for e in errors
+        if e["type"] == "value_error" or not _is_type(e["loc"][-1:], kind, e["loc"][:-1])
+    ]
+    if len(errors) == 1 or inside:
+        return [_describe(error, kind) for error in inside or errors]
+    *others, last = [words for error in errors for words in _expected(error)]
+    place, value = _shown(kind, errors[0]["loc"]), _short(errors[0]["input"])
+    return [f"{place}: expected {', '.join(others)} or {last}, got {value}"]
+
+
+def _expected(error: Any) -> list[str]:
+    """What a value of one type could have been, in words."""
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "bool_parsing" | "bool_type":
+            return ["true", "false"]
+        case "int_parsing" | "int_type" | "int_from_float":
+            return ["a whole number"]
+        case "greater_than_equal":
+            return [f"a number of at least {context['ge']}"]
+        case "greater_than":
+            return [f"a number above {context['gt']}"]
+        case "literal_error":
+            return re.split(", | or ", context["expected"])
+        case "model_type":
+            return ["settings by name"]
+        case _:
+            return [error["msg"][0].lower() + error["msg"][1:]]
+
+
+def _value_of(place: Sequence[Any], kind: Any) -> str:
+    """Dotted path of the value of several types that an error is in; else of its own value."""
+    for number, part in enumerate(place):
+        if _is_type([part], kind, place[:number]):
+            return _shown(kind, place[:number])
+    return _shown(kind, place)
+
+
+def _is_type(part: Sequence[Any], kind: Any, place: Sequence[Any]) -> bool:
+    """Whether a part of an error's path, after ``place``, is the name of one of a value's types.
+
+    ``part`` has one element, or none for an error of the whole.
+    """
+    if not part or not isinstance(part[0], str):
+        return False
+    named = {c.__name__ for c in _classes_at(kind, place)}
+    return part[0] in named or _TYPE.fullmatch(part[0]) is not None
+
+
 def _describe(error: Any, kind: Any) -> str:
     """Describe one of pydantic's errors of a config of ``kind`` in our words."""
     place = _shown(kind, error["loc"])
@@ -288,6 +356,7 @@ def _shown(kind: Any, place: Sequence[Any]) -> str:
         str(part)
         for number, part in enumerate(place)
         if not _of_kind(_classes_at(kind, place[:number]), part)
+        and not _is_type([part], kind, place[:number])
     ]
     return ".".join(shown) or "config"
 
@@ -303,7 +372,8 @@ def _classes_at(kind: Any, place: Sequence[Any]) -> list[type[BaseModel]]:
     for part in place:
         if isinstance(part, str):
             fields = [c.model_fields[part].annotation for c in found if part in c.model_fields]
-            found = _of_kind(found, part) or [c for field in fields for c in _classes(field)]
+            inner = [c for field in fields for c in _classes(field)]
+            found = _of_kind(found, part) or (found if _TYPE.fullmatch(part) else inner)
     return found
 
 

@@ -1,7 +1,7 @@
 """Configs go to YAML and back, and what does not fit is named with its place and its remedy."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge
@@ -224,3 +224,30 @@ def test_advice_names_longer_options_first_and_keeps_commas_apart():
 def test_a_field_of_another_kind_is_answered_with_the_kind():
     with pytest.raises(ConfigError, match="no field 'teeth' in the kind 'wheel'; valid are"):
         parse(Axle, {"runner": {"kind": "wheel", "teeth": 3}})
+
+
+class Mixed(Config):
+    turns: Annotated[int, Ge(1)] | Literal["auto", "none"] = "auto"
+    braked: bool | Literal["later"] = False
+    part: Annotated[int, Ge(0)] | Track = 0
+    two: tuple[Annotated[int, Ge(1)], int] | int = 3
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"turns": 0}, "turns: expected a number of at least 1, 'auto' or 'none', got 0"),
+        ({"turns": "all"}, "turns: expected a whole number, 'auto' or 'none', got 'all'"),
+        ({"braked": "soon"}, "braked: expected true, false or 'later', got 'soon'"),
+        ({"part": -1}, "part: expected a number of at least 0 or settings by name, got -1"),
+        ({"part": {"links": 3}}, "part: links=3 must be even"),
+        ({"part": {"lynx": 3}}, "part.lynx: there is no field 'lynx' in the kind 'track'; valid"),
+        ({"part": {"links": "x"}, "turns": 2}, "part.links: input should be a valid integer, "),
+        ({"two": [0, 1]}, "two.0: input should be greater than or equal to 1, got 0"),
+    ],
+)
+def test_a_value_of_several_types_is_answered_once(data: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse(Mixed, data)
+    assert str(error.value).startswith(said)
+    assert ";" not in str(error.value).replace("; valid", "")
