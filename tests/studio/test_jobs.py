@@ -255,6 +255,15 @@ def test_a_crash_costs_the_job_and_not_the_server(page: Page):
     )
 
 
+def test_a_job_ends_whose_model_is_removed_while_it_runs(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+):
+    job = page.submit("make", model="planes", frames=400, seed=9)
+    page.until(job, grown(8))
+    monkeypatch.delitem(page.studio.catalogue.models, "planes")  # as with the training it is of
+    assert page.ended(job)["status"] == "done"
+
+
 @pytest.mark.parametrize(
     ("kind", "settings", "expected"),
     [

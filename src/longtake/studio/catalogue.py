@@ -84,9 +84,13 @@ class Catalogue:
         return estimated_mb(model["memory"], settings, frames, model["grain"])
 
     def learn(self, settings: VideoSettings, seconds_per_frame: float) -> None:
-        """Store how long a frame took of a video made as fast as possible; ``seconds`` reads it."""
-        steps = steps_of(settings, self.models[settings.model])
-        self._store.set_fact(_speed_key(settings), seconds_per_frame / steps)
+        """Store how long a frame took of a video made as fast as possible; ``seconds`` reads it.
+
+        Nothing is stored if the model was removed while the video was made.
+        """
+        if settings.model in self.models:
+            steps = steps_of(settings, self.models[settings.model])
+            self._store.set_fact(_speed_key(settings), seconds_per_frame / steps)
 
 
 def _speed_key(settings: VideoSettings) -> str:
