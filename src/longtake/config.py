@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -151,9 +152,15 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
         ConfigError: the message names the path, the fault and the nearest valid name.
     """
     try:
-        return TypeAdapter(kind).validate_python(data, context={"upgrade": upgrade})
+        return _adapter(kind).validate_python(data, context={"upgrade": upgrade})
     except ValidationError as error:
         raise ConfigError("; ".join(_in_sentences(error.errors(), kind)[:3])) from error
+
+
+@lru_cache(maxsize=512)
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What validates data of a kind; building it takes several times as long as a validation."""
+    return TypeAdapter(kind)
 
 
 def to_dict(config: BaseModel) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from annotated_types import Ge
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
+from longtake import config
 from longtake.config import (
     Config,
     ConfigError,
@@ -251,3 +252,21 @@ def test_a_value_of_several_types_is_answered_once(data: dict[str, Any], said: s
         parse(Mixed, data)
     assert str(error.value).startswith(said)
     assert ";" not in str(error.value).replace("; valid", "")
+
+
+def test_the_schema_of_a_kind_is_built_once(monkeypatch: pytest.MonkeyPatch):
+    class Bell(Config):
+        kind: Literal["bell"] = "bell"
+
+    built: list[Any] = []
+
+    def noted(kind: Any) -> TypeAdapter[Any]:
+        built.append(kind)
+        return TypeAdapter(kind)
+
+    monkeypatch.setattr(config, "TypeAdapter", noted)
+    either = Annotated[Bell | Wheel, Field(discriminator="kind")]
+    for kind in ("bell", "wheel", "bell"):
+        parse(either, {"kind": kind})
+        parse(list[Bell], [{}])
+    assert built == [either, list[Bell]]
