@@ -64,6 +64,7 @@ def main() -> None:
     parser.add_argument("--preset", default=PRESET, help="that trained the layers for text")
     parser.add_argument("changes", nargs="*", metavar="a.b=value", help="changes of its sampling")
     parser.add_argument("--n", type=int, default=96, help="prompts of each kind")
+    parser.add_argument("--kinds", nargs="+", help="the kinds of prompts to measure; default: all")
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("runs/prompts"), help="keeps videos")
@@ -83,7 +84,8 @@ def main() -> None:
     rows = {"real": stated(real, [world.caption(i) for i in range(chosen.n)], world.kind)}
     print("real", rows["real"], flush=True)
     kinds = prompts_of(trained, chosen.n) | ({"class": ()} if model.index.classes else {})
-    for kind, prompts in kinds.items():
+    for kind in chosen.kinds or kinds:
+        prompts = kinds[kind]
         videos = ModelVideos(
             model_name=chosen.model,
             model=model,

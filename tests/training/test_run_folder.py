@@ -563,6 +563,7 @@ def test_a_network_without_classes_starts_from_one_that_has_them(begun: Path, tm
     assert {*given} - {*own} == {"label_embed.weight"}
     assert all(torch.equal(own[name], given[name]) for name in own)
     train(other, tmp_path / "second")  # and the other way round, random weights for the classes
+    assert not VideoModel.from_pretrained(tmp_path / "second").index.classes
     again = changed(run, f"init_from={tmp_path}/second")
     train(again, tmp_path / "third")
     assert VideoModel.from_pretrained(tmp_path / "third").index.classes
