@@ -66,16 +66,17 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=96, help="prompts of each kind")
     parser.add_argument("--kinds", nargs="+", help="the kinds of prompts to measure; default: all")
     parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--torch", action="store_true", help="networks by torch, in float32")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("runs/prompts"), help="keeps videos")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     model = VideoModel.from_pretrained(chosen.model)
-    backend = OpenVINO(precision=chosen.precision)
+    backend = None if chosen.torch else OpenVINO(precision=chosen.precision)
     result = {"model": chosen.model, "weights": model.index.weights, "n": chosen.n}
     sampling = sampling_with(model.index.sampling, chosen.changes)
     result |= {"sampling": to_dict(sampling)}
-    result |= {"frames": chosen.frames, "backend": dict(backend.identity)}
+    result |= {"frames": chosen.frames, "backend": dict(backend.identity) if backend else "torch"}
     height, width = model.autoencoder.spec.clip[1:]
     plan = ClipPlan(frames=chosen.frames, height=height, width=width)
     trained = trained_on(chosen.preset)
