@@ -149,9 +149,15 @@ class Browser:
 
     def _until(self, condition: str) -> None:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not self.do(condition):
+        while not self._holds(condition):
             assert time.monotonic() < end, f"not in {PATIENCE_SECONDS:g} s: {condition}"
             time.sleep(1.0)
+
+    def _holds(self, condition: str) -> bool:
+        try:
+            return bool(self.do(condition))
+        except NoPageError:
+            return False
 
     def counts(self) -> dict[str, float]:
         """Frames shown, the heap in MiB after a collection, DOM nodes and event listeners."""
@@ -169,12 +175,19 @@ class Browser:
         }
 
 
+class NoPageError(RuntimeError):
+    """The browser has begun to load a page, in which nothing can be evaluated yet."""
+
+
 def ask(tools: ClientConnection, method: str, **parameters: Any) -> dict[str, Any]:
     """Answer of the browser's tools for developers; events are left out."""
     tools.send(json.dumps({"id": 1, "method": method, "params": parameters}))
     while (answer := json.loads(tools.recv(PATIENCE_SECONDS))).get("id") != 1:
         pass
-    assert "error" not in answer, answer
+    error = answer.get("error", {}).get("message", "")
+    if "execution context" in error:
+        raise NoPageError(error)
+    assert not error, answer
     return answer["result"]
 
 

@@ -1,5 +1,6 @@
 """OpenVINO's programs compute what torch does, are kept, and are refused where they differ."""
 
+import copy
 import functools
 import importlib
 import logging
@@ -183,6 +184,26 @@ def test_a_program_that_differs_from_torch_is_refused_and_not_kept(
     with pytest.raises(BackendError, match=r"differs from torch by .* use backend=None"):
         decoder.decode(z)
     assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_float64_decides_where_torch_is_as_far_off_itself(
+    tmp_path: Path, tiny_triplane_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+):
+    network = tiny_triplane_model.autoencoder
+    first = OpenVINO(folder=tmp_path / "first").autoencoder(network)
+    double = copy.deepcopy(network).double()
+    for seed in range(50):
+        z = torch.randn(1, *first.spec.shape, generator=torch.manual_seed(seed)).tanh()
+        found, exact = first.decode(z), double.decode(z.double())
+        far, true = (module.distance(found, other) for other in (network.decode(z), exact))
+        if true < far:
+            break
+    else:
+        pytest.fail("torch is nearer to float64 in all of 50 decodes")
+    monkeypatch.setattr(module, "TOLERANCE", (true + far) / 2)
+    again = OpenVINO(folder=tmp_path / "again").autoencoder(network)
+    assert torch.equal(again.decode(z), found)
 
 
 def test_a_network_of_a_backend_is_the_same_network_otherwise(folder: Path, tiny_model: VideoModel):

@@ -171,7 +171,10 @@ class Programs:
         return _Program(path, self._backend.precision, self._backend.threads, keep=True)
 
     def _export(self, path: Path, inputs: Inputs, embedding: Embedding | None) -> None:
-        """Export a program, check its output against PyTorch's, and write it to ``path``."""
+        """Export a program, check its output against PyTorch's, and write it to ``path``.
+
+        The output may differ from PyTorch's in float32 or in float64 by ``TOLERANCE``.
+        """
         name, names = type(self._network).__name__, sorted(inputs)
         self._backend.say(f"exporting {name} to OpenVINO, once, into {self._backend.folder}")
         function = self._function(self._network, names, embedding).eval()
@@ -192,16 +195,27 @@ class Programs:
             partial = Path(place) / path.parent.name
             openvino.save_model(model, partial / PROGRAM, compress_to_fp16=False)
             program = _Program(partial / PROGRAM, "float32", self._backend.threads)
-            self._check(program(tensors), expected)
+            found = program(tensors)
+            if not (far := distance(found, expected)) <= TOLERANCE:
+                # PyTorch's own rounding can be what is far off, so float64 decides.
+                far = distance(found, self._exact(inputs, embedding))
+            if not far <= TOLERANCE:
+                raise BackendError(
+                    f"OpenVINO's program of {name} differs from torch by {far:.1e} of its largest "
+                    f"output, more than {TOLERANCE:.0e}; use backend=None"
+                )
             put(partial, path.parent)
 
-    def _check(self, found: Tensor, expected: Tensor) -> None:
-        far = float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
-        if not far <= TOLERANCE:
-            raise BackendError(
-                f"OpenVINO's program of {type(self._network).__name__} differs from torch by "
-                f"{far:.1e} of its largest output, more than {TOLERANCE:.0e}; use backend=None"
-            )
+    def _exact(self, inputs: Inputs, embedding: Embedding | None) -> Tensor:
+        """Value of the function as PyTorch computes it in float64."""
+        names, network = sorted(inputs), copy.deepcopy(self._network).double()
+        double = {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+        return self._function(network, names, embedding).eval()(*(double[k] for k in names))
+
+
+def distance(found: Tensor, expected: Tensor) -> float:
+    """Greatest difference, relative to the largest expected value or 1 if that is more."""
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
 
 
 def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
