@@ -86,6 +86,19 @@ def test_a_video_shows_what_the_prompt_says(name: str):
             assert frozenset(video[attribute]) == words, prompt
 
 
+def test_marbles_roll_on_the_ground_and_as_fast_as_the_prompt_says():
+    model = VideoModel.from_pretrained("pvdm-marbles")
+    asked = [
+        "one marble, red, rolling slowly on pale wood",
+        "two marbles roll quickly on grey slate: blue and purple",
+        "on dark felt, one marble rolls slowly: green",
+    ]
+    parts = model.long_video()(model.request(range(3), prompt=Prompt(asked)), frames=16)
+    for prompt, frames in zip(asked, np.concatenate([p.frames for p in parts], 1), strict=True):
+        shown, said = WORLDS["marbles"].shown(frames), WORLDS["marbles"].said(prompt)
+        assert all(frozenset(shown[name]) == said[name] for name in ("ground", "speed")), prompt
+
+
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_prompt_need_not_be_given_and_leaves_out_the_class(name: str):
     model = VideoModel.from_pretrained(name)
