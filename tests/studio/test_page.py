@@ -405,6 +405,31 @@ def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
     tab.complaints.clear()  # the browser logs the answer 404
 
 
+def test_a_long_prompt_leaves_names_whole_and_tiles_small(tab: Tab):
+    page = tab.open()
+    made(tab)
+    prompt = {"prompt": "clouds over a ridge " * 60 + "x" * 200}
+
+    def talk(jobs: Jobs) -> Jobs:
+        return [each | {"settings": each["settings"] | prompt} for each in jobs]
+
+    with listed(page, talk):
+        page.get_by_role("tab", name="Gallery").click()
+        tile = page.locator("#panel-gallery .tile", has_text="clouds over").first
+        box = tile.locator(".tile-text").bounding_box()
+        assert box is not None
+        assert box["height"] < 240
+        tile.get_by_role("button").click()
+        page.locator("dialog td", has_text="clouds over").wait_for()
+        heights = "[...document.querySelectorAll('dialog th')].map((each) => each.firstChild)"
+        lines = page.evaluate(
+            f"() => {heights}.map((text) => {{ const range = document.createRange();"
+            " range.selectNode(text); return range.getClientRects().length; })"
+        )
+        assert set(lines) <= {1, 2}
+    page.keyboard.press("Escape")
+
+
 def test_the_gallery_shows_older_jobs_and_deletes_uploads(tab: Tab, picture: Path):
     def of_two(route: "Route") -> None:
         answer = route.fetch()
