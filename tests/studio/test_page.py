@@ -611,17 +611,17 @@ def test_what_failed_or_was_stopped_says_why_and_can_continue(tab: Tab):
     page.keyboard.press("Escape")
 
 
-def test_a_card_keeps_its_controls_while_its_job_goes_on(tab: Tab, training: Path):
+def test_a_card_keeps_its_controls_while_its_job_runs(tab: Tab, training: Path):
     page = tab.open("make")
     job = made(tab)
     steps = itertools.count(1)
     running = {"status": "running", "frames": 4000, "frames_done": 0, "seconds_left": 60.0}
 
-    def goes_on(jobs: Jobs) -> Jobs:
+    def continued(jobs: Jobs) -> Jobs:
         grown = running | {"frames_done": 8 * next(steps)}
         return [each | grown if each["id"] == job else each for each in jobs]
 
-    with listed(page, goes_on):
+    with listed(page, continued):
         for view, name in (("Make", "Stop and keep"), ("Gallery", "planes")):
             page.get_by_role("tab", name=view).click()
             panel = page.locator(f"#panel-{view.lower()}")
