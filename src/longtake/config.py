@@ -158,7 +158,7 @@ def parse(kind: Any, data: Any, *, upgrade: bool = False) -> Any:
 
 
 @lru_cache(maxsize=512)
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> Any:  # a TypeAdapter[Any], an annotation that beartype refuses
     """What validates data of a kind; building it takes several times as long as a validation."""
     return TypeAdapter(kind)
 
