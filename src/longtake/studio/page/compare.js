@@ -1,7 +1,7 @@
 // Compare: two videos of the same seed, frame by frame, with a slider, as a difference, in numbers.
 import { api } from "./api.js";
 import { Board } from "./board.js";
-import { el, fill, note, number, once, problem, toast } from "./dom.js";
+import { el, fill, note, number, problem, toast } from "./dom.js";
 import { decoders, field, labelControls, modelSelect, seedField } from "./forms.js";
 import { progress } from "./jobcard.js";
 import { readFrames } from "./videoframes.js";
@@ -111,10 +111,7 @@ function settingsOf(side) {
 
 async function makeBoth(event) {
   event.preventDefault();
-  await once(parts.both, makePair);
-}
-
-async function makePair() {
+  parts.both.disabled = true;
   const common = { frames: Number(parts.frames.value) || 64, seed: Number(parts.seed.input.value) || 0 };
   try {
     const ids = [];
@@ -125,6 +122,7 @@ async function makePair() {
   } catch (error) {
     toast(error.message, "bad");
   }
+  parts.both.disabled = false;
   await store.refresh();
 }
 

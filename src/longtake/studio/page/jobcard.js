@@ -1,8 +1,8 @@
 // A job as a card: status and progress, result with player, sheet, downloads, and what can be done.
 import { api } from "./api.js";
-import { about, bytes, command, confirm, el, fill, focusIn, icon, number, plural, toast } from "./dom.js";
+import { about, ago, bytes, command, confirm, el, fill, icon, number, plural, toast } from "./dom.js";
 import { watch } from "./watching.js";
-import { active, canContinue, file, statusText, store, titleOf, video } from "./store.js";
+import { active, file, statusText, store, titleOf, video } from "./store.js";
 
 const MORE_FRAMES = 64;
 
@@ -29,13 +29,6 @@ export function badge(job) {
 }
 
 export function progress(job) {
-  const box = el("div.progress");
-  showProgress(box, job);
-  return box;
-}
-
-// What changes from second to second is drawn apart from the rest of a card, whose controls stay.
-function showProgress(box, job) {
   const share = job.progress ?? (job.frames ? job.frames_done / job.frames : null);
   const bar = el("progress", { max: 1, "aria-label": `Progress of ${titleOf(job)}` });
   if (job.status === "queued") bar.value = 0;
@@ -50,13 +43,8 @@ function showProgress(box, job) {
     : job.frames_done
       ? plural(job.frames_done, "frame")
       : "";
-  const text = [frames, left].filter(Boolean).join(", ");
-  fill(box, [job.status, share, text], () => [bar, el("p.hint", {}, text)]);
+  return el("div.progress", {}, bar, el("p.hint", {}, [frames, left].filter(Boolean).join(", ")));
 }
-
-// A job without what its progress shows.
-export const still = (job) =>
-  active(job) ? { ...job, frames_done: 0, seconds_left: null, progress: null, result: null } : job;
 
 export function player(job, name = null) {
   const found = name ?? video(job)?.name;
@@ -93,8 +81,8 @@ export function downloads(job) {
 export function described(job) {
   const { label, prompt, steps, guidance_scale: scale, frames } = job.settings ?? {};
   const words = [
-    !active(job) && job.frames_done && plural(job.frames_done, "frame"),
-    (active(job) || !job.frames_done) && frames && plural(frames, "frame"),
+    job.frames_done && plural(job.frames_done, "frame"),
+    !job.frames_done && frames && plural(frames, "frame"),
     prompt || label,
     steps && `${steps} steps`,
     scale && `guidance ${scale}`,
@@ -171,7 +159,7 @@ export function videoCard(job, { onSettings }) {
   const sheet = file(job, /sheet.*\.png$/);
   const title = el("h3", {}, titleOf(job), el("span.hint", {}, ` seed ${job.settings?.seed ?? 0}`));
   const head = el("div.row.spread", {}, title, badge(job));
-  const parts = [head, el("p.hint.short", {}, described(job))];
+  const parts = [head, el("p.hint", {}, described(job))];
   if (active(job)) parts.push(progress(job));
   if (job.error) parts.push(el("div.problem", {}, el("p", {}, job.error)));
   const running = job.status === "running";
@@ -211,7 +199,7 @@ function actions(job, onSettings) {
   }
   const found = video(job);
   const more =
-    canContinue(job) && button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play");
+    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play");
   const extend =
     job.status === "done" &&
     found &&
@@ -234,47 +222,21 @@ function actions(job, onSettings) {
 }
 
 // Shows a list of cards and keeps those that did not change, so that their players play on.
-// A card is drawn again when its `key` differs.
-export function cards(node, jobs, make, key = still) {
+export function cards(node, jobs, make) {
   const before = new Map([...node.children].map((child) => [child.jobId, child]));
   const now = jobs.map((job) => {
     const slot = before.get(job.id) ?? Object.assign(el("div.slot"), { jobId: job.id });
-    fill(slot, [key(job), store.models?.length], () => make(job));
-    const box = slot.querySelector(".progress");
-    if (box) showProgress(box, job);
+    fill(slot, [job, store.models?.length], () => make(job));
     return slot;
   });
   if (now.some((slot, i) => node.children[i] !== slot) || now.length !== node.children.length)
     keepFocus(node, now);
 }
 
-// Moves only what is out of place: a moved element would lose the focus and its video its place. The
-// focus of a card that is gone goes to the card after it.
+// Moves only what is out of place: a moved element would lose the focus and its video its place.
 function keepFocus(node, now) {
-  const held = [...node.children].findIndex((child) => child.contains(document.activeElement));
   for (const child of [...node.children]) if (!now.includes(child)) child.remove();
   now.forEach((slot, i) => node.children[i] !== slot && node.insertBefore(slot, node.children[i] ?? null));
-  if (held >= 0 && !node.contains(document.activeElement))
-    focusIn(node.children[Math.min(held, now.length - 1)] ?? node.closest("[role=tabpanel]"));
 }
 
-// A video that is loaded while it can be seen: a browser plays a limited number in one page.
-const seen = new IntersectionObserver(
-  (changes) => {
-    for (const { target, isIntersecting } of changes) {
-      if (isIntersecting) target.src = target.dataset.src;
-      else if (target.hasAttribute("src")) {
-        target.removeAttribute("src");
-        target.load();
-      }
-    }
-  },
-  { rootMargin: "200px" },
-);
-
-export function seenVideo(src, attributes) {
-  const node = el("video.frames", { muted: true, loop: true, playsInline: true, ...attributes });
-  node.dataset.src = src;
-  seen.observe(node);
-  return node;
-}
+export { ago };
