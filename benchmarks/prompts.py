@@ -1,7 +1,7 @@
 """How often videos of a text model of sky or marbles show what their prompts say.
 
     python benchmarks/prompts.py lvdm-sky --json docs/results/prompts_lvdm_sky.json
-    python benchmarks/prompts.py lvdm-marbles --preset lvdm_marbles_text
+    python benchmarks/prompts.py pvdm-marbles --preset pvdm_marbles_text
 
 Four kinds of prompts, ``--n`` of each: *captions* of test videos of the classes that the training
 videos had; *unseen* are captions of the classes that the preset leaves out; *reordered* are
@@ -25,13 +25,14 @@ from longtake.backends import OpenVINO
 from longtake.config import to_dict
 from longtake.data.clips import ClipPlan
 from longtake.data.synthetic import MarblesWorld, SkyWorld
-from longtake.data.synthetic.marbles import TINTS
+from longtake.data.synthetic.marbles import TINTS, listed
 from longtake.model import VideoModel, sampling_with
 from longtake.model_videos import ModelVideos
 from longtake.runs import read_run
 
 PRESET = "lvdm_laptop_text"  # pvdm_laptop_text leaves out the same classes
-FULL = 10  # wordings of short_captions come before this number that are those of whole captions
+PRESETS = (PRESET, "pvdm_laptop_text", "lvdm_marbles_text", "pvdm_marbles_text")
+FULL = 10  # with short_captions, wordings below this number are those of whole captions
 REORDERED = (
     "rolling {speed} on {ground}, {colours}: {number} {marbles}",
     "on {ground}, {colours} {marbles}, {number}, rolling {speed}",
@@ -44,8 +45,7 @@ World = SkyWorld | MarblesWorld
 
 def reordered_marbles(truth: Mapping[str, str], wording: int) -> str:
     """A sentence of the words of captions of marbles, in an order that no caption has."""
-    *others, last = truth["colours"].replace(" and ", ", ").split(", ")[::-1]
-    colours = " and ".join(part for part in (", ".join(others), last) if part)
+    colours = listed(truth["colours"].replace(" and ", ", ").split(", ")[::-1])
     marbles = "marble" if truth["number"] == "one" else "marbles"
     words = {"tint": TINTS[truth["ground"]], "marbles": marbles, **truth, "colours": colours}
     return REORDERED[wording % len(REORDERED)].format(**words)
@@ -61,30 +61,33 @@ def main() -> None:
     """Make, measure, print."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("model", help="a text model of sky or marbles")
-    parser.add_argument("--preset", default=PRESET, help="that trained the layers for text")
+    parser.add_argument(
+        "--preset", choices=PRESETS, default=PRESET, help="that trained the layers for text"
+    )
     parser.add_argument("changes", nargs="*", metavar="a.b=value", help="changes of its sampling")
     parser.add_argument("--n", type=int, default=96, help="prompts of each kind")
     parser.add_argument("--kinds", nargs="+", help="the kinds of prompts to measure; default: all")
     parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--torch", action="store_true", help="networks by torch, in float32")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16")
     parser.add_argument("--work", type=Path, default=Path("runs/prompts"), help="keeps videos")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     model = VideoModel.from_pretrained(chosen.model)
-    backend = None if chosen.torch else OpenVINO(precision=chosen.precision)
+    trained = trained_on(chosen.preset)
+    kinds = prompts_of(trained, chosen.n) | ({"class": ()} if model.index.classes else {})
+    if unknown := [kind for kind in chosen.kinds or () if kind not in kinds]:
+        parser.error(f"--kinds {unknown[0]}: expected some of {', '.join(kinds)}")
+    backend = OpenVINO(precision=chosen.precision)
     result = {"model": chosen.model, "weights": model.index.weights, "n": chosen.n}
     sampling = sampling_with(model.index.sampling, chosen.changes)
     result |= {"sampling": to_dict(sampling)}
-    result |= {"frames": chosen.frames, "backend": dict(backend.identity) if backend else "torch"}
+    result |= {"frames": chosen.frames, "backend": dict(backend.identity)}
     height, width = model.autoencoder.spec.clip[1:]
     plan = ClipPlan(frames=chosen.frames, height=height, width=width)
-    trained = trained_on(chosen.preset)
     world = type(trained)(plan=plan, split="test", videos=chosen.n)
     real = np.stack([world.video(i, 0, chosen.frames).frames for i in range(chosen.n)])
     rows = {"real": stated(real, [world.caption(i) for i in range(chosen.n)], world.kind)}
     print("real", rows["real"], flush=True)
-    kinds = prompts_of(trained, chosen.n) | ({"class": ()} if model.index.classes else {})
     for kind in chosen.kinds or kinds:
         prompts = kinds[kind]
         videos = ModelVideos(

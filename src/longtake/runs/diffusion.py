@@ -349,13 +349,11 @@ class DiffusionRun(Run):
                 f"({', '.join(sorted(others))}) this one joins; expected the schedule, prediction "
                 f"and time_per_frame of {index.diffusion}"
             )
-        changes: dict[str, Any] = {"diffusion": self.diffusion, "sampling": self.sampling}
-        changes |= {"ema": self.training.ema is not None}
+        changes = {"diffusion": self.diffusion, "sampling": self.sampling}
         named = labels_read(self.denoiser)
-        if named or getattr(self.denoiser, "num_classes", None) is not None:
-            changes |= {"classes": self.data.classes}
-        elif not others:
-            changes |= {"classes": ()}
+        reads = named or getattr(self.denoiser, "num_classes", None) is not None
+        classes = self.data.classes if reads else index.classes if others else ()
+        changes |= {"classes": classes, "ema": self.training.ema is not None}
         changes |= {"text_encoder": text_encoder or (index.text_encoder if others else None)}
         labels = {name: self.data.label_parts[name] for name in named}
         changes |= {"labels": {**(index.labels if others else {}), **labels}}

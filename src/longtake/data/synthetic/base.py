@@ -55,7 +55,8 @@ class SyntheticSource(Config, ClipSource):
     @model_validator(mode="after")
     def _leaves_classes(self) -> "SyntheticSource":
         for unknown in sorted(set(self.without) - set(self.classes)):
-            raise ValueError(f"there is no class {unknown!r}; {nearest(unknown, self.classes)}")
+            advice = nearest(unknown, self.classes)
+            raise ValueError(f"without: there is no class {unknown!r}; {advice}")
         if self.without and not set(self.classes) - set(self.without):
             raise ValueError("without lists every class; leave at least one out of it")
         return self
@@ -185,3 +186,9 @@ class SyntheticSource(Config, ClipSource):
             IndexError: there is no video of this index.
         """
         return derive(self.seed, self.kind, self.number(index))
+
+
+def template(wording: int, whole: Sequence[str], short: Sequence[str] = ()) -> str:
+    """Template of a caption for a wording: each of ``whole`` twice, then each of ``short``."""
+    every = (*whole, *whole, *short)
+    return every[wording % len(every)]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from longtake.data.source import Frames
-from longtake.data.synthetic.base import SyntheticSource
+from longtake.data.synthetic.base import SyntheticSource, template
 from longtake.data.synthetic.doom_walker import FRAMES_PER_SECOND, DoomMap, Step, walk
 from longtake.noise import generator
 
@@ -73,8 +73,7 @@ class DoomWorld(SyntheticSource):
         return self._truth(index, self._walk(index).steps(frame, self.plan.span))
 
     def sentence(self, truth: dict[str, str], wording: int) -> str:
-        template = _TEMPLATES[wording % len(_TEMPLATES)]
-        return template.format(view=MAPS[truth["map"]].view, **truth)
+        return template(wording, _TEMPLATES).format(view=MAPS[truth["map"]].view, **truth)
 
     def render(
         self, index: int, start_frame: int, count: int, stride: int

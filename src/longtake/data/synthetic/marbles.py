@@ -11,7 +11,7 @@ from jaxtyping import Float32
 from pydantic import Field, model_validator
 
 from longtake.data.source import Frames
-from longtake.data.synthetic.base import SyntheticSource
+from longtake.data.synthetic.base import SyntheticSource, template
 from longtake.data.synthetic.marbles_physics import Floor, Trajectory, throw
 from longtake.data.synthetic.marbles_picture import COLOURS, RADIUS, paint_ground, paint_marbles
 from longtake.noise import generator
@@ -105,9 +105,8 @@ class MarblesWorld(SyntheticSource):
     def sentence(self, truth: dict[str, str], wording: int) -> str:
         one = truth["number"] == "one"
         words = {"marbles": "marble" if one else "marbles", "roll": "rolls" if one else "roll"}
-        templates = 2 * TEMPLATES + SHORT_TEMPLATES if self.short_captions else TEMPLATES
-        template = templates[wording % len(templates)]
-        return template.format(tint=TINTS[truth["ground"]], **words, **truth)
+        chosen = template(wording, TEMPLATES, SHORT_TEMPLATES if self.short_captions else ())
+        return chosen.format(tint=TINTS[truth["ground"]], **words, **truth)
 
     def render(
         self, index: int, start_frame: int, count: int, stride: int
@@ -152,6 +151,10 @@ def attributes_of(number: int, colours: Sequence[str], ground: str, speed: str) 
         ground: ``wood``, ``slate`` or ``felt``.
         speed: ``slowly`` or ``quickly``.
     """
-    listed = " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)
     counted = NUMBERS[number - 1] if 1 <= number <= len(NUMBERS) else str(number)
-    return {"number": counted, "colours": listed, "ground": ground, "speed": speed}
+    return {"number": counted, "colours": listed(colours), "ground": ground, "speed": speed}
+
+
+def listed(colours: Sequence[str]) -> str:
+    """The colours as captions list them: ``red``, ``red and blue``, ``red, green and blue``."""
+    return " and ".join(part for part in (", ".join(colours[:-1]), *colours[-1:]) if part)

@@ -10,7 +10,7 @@ from annotated_types import Ge
 from pydantic import Field
 
 from longtake.data.source import Frames
-from longtake.data.synthetic.base import SyntheticSource
+from longtake.data.synthetic.base import SyntheticSource, template
 from longtake.data.synthetic.sky_field import Clouds
 from longtake.data.synthetic.sky_picture import DUSK, LOW_SUN, NIGHT, Sky, paint
 from longtake.noise import generator
@@ -86,10 +86,9 @@ class SkyWorld(SyntheticSource):
         return KINDS.index((time, cover, wind))
 
     def sentence(self, truth: dict[str, str], wording: int) -> str:
-        templates = 2 * _TEMPLATES + _SHORT if self.short_captions else _TEMPLATES
-        template = templates[wording % len(templates)]
+        chosen = template(wording, _TEMPLATES, _SHORT if self.short_captions else ())
         time, cover, wind = truth.values()
-        return template.format(time=time, light=_LIGHT[time], sky=_SKY[cover], wind=wind)
+        return chosen.format(time=time, light=_LIGHT[time], sky=_SKY[cover], wind=wind)
 
     def speed(self, index: int) -> float:
         """Speed of the clouds in the top row of video ``index``, in frame heights per frame.
