@@ -31,7 +31,14 @@ FRAMES, STEER_AT = 96, {8: "dusk"}
 CLIP: Any = {"x": 0, "y": 0, "width": 1060, "height": 585}
 LIVE = {"viewport": {"width": 1060, "height": 690}, "color_scheme": "dark"}
 DESK = {"viewport": {"width": 1280, "height": 860}, "color_scheme": "light"}
-COLOURS = 160
+COLOURS, STRIP = 160, 8
+THEME = """() => ["accent", "accent-soft", "good", "good-soft", "bad"].map((name) => {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.color = `var(--${name})`;
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+})"""
 SHOWN = "() => Number(document.querySelector('#panel-live canvas.frames').dataset.shown ?? 0)"
 
 
@@ -107,14 +114,15 @@ def live(browser: "Browser", address: str, server: int, path: Path) -> None:
     tab.open("live")
     fps = page.evaluate("async () => (await (await fetch('/api/models')).json())[0].fps")
     page.locator(".big-play").click()
+    labels = page.locator("#panel-live .labels")
+    labels.evaluate("node => node.scrollIntoView({block: 'center'})")
     pictures = []
     for number in range(FRAMES):
         feed.hand_over(page)
         tab.until(f"() => ({SHOWN})() > {number}")
         pictures.append(Image.open(io.BytesIO(page.screenshot(clip=CLIP))).convert("RGB"))
         if number in STEER_AT:
-            label = page.locator("#panel-live .labels label", has_text=STEER_AT[number])
-            label.first.click()
+            labels.locator("label", has_text=STEER_AT[number]).first.click()
     feed.close()
     page.get_by_role("button", name="Stop").click()  # else other jobs wait for it
     page.get_by_role("button", name="Continue").wait_for()
@@ -164,9 +172,23 @@ def save(page: "Page", path: Path) -> None:
     page.mouse.move(5, 400)
     page.wait_for_timeout(2500)  # videos load their first frames
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    picture = picture.quantize(COLOURS, dither=Image.Dither.NONE)
+    palette = with_strip(picture, page.evaluate(THEME)).quantize(COLOURS)
+    picture = picture.quantize(palette=palette, dither=Image.Dither.NONE)
     picture.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
+
+
+def with_strip(picture: Image.Image, colours: list[str]) -> Image.Image:
+    """A picture with a strip of each colour below it, so that its palette has them.
+
+    Few pixels show the colours of the theme; without this its buttons and marks become grey.
+    """
+    found = Image.new("RGB", (picture.width, picture.height + STRIP * len(colours)))
+    found.paste(picture)
+    for number, colour in enumerate(colours):
+        place = (0, picture.height + number * STRIP)
+        found.paste(Image.new("RGB", (picture.width, STRIP), colour), place)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,14 +1,16 @@
 """The studio's page in a real browser, with a real server and tiny models."""
 
 import io
+import itertools
 import json
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -403,6 +405,31 @@ def test_the_gallery_shows_settings_and_deletes_after_a_question(tab: Tab):
     tab.complaints.clear()  # the browser logs the answer 404
 
 
+def test_a_long_prompt_leaves_names_whole_and_tiles_small(tab: Tab):
+    page = tab.open()
+    made(tab)
+    prompt = {"prompt": "clouds over a ridge " * 60 + "x" * 200}
+
+    def talk(jobs: Jobs) -> Jobs:
+        return [each | {"settings": each["settings"] | prompt} for each in jobs]
+
+    with listed(page, talk):
+        page.get_by_role("tab", name="Gallery").click()
+        tile = page.locator("#panel-gallery .tile", has_text="clouds over").first
+        box = tile.locator(".tile-text").bounding_box()
+        assert box is not None
+        assert box["height"] < 240
+        tile.get_by_role("button").click()
+        page.locator("dialog td", has_text="clouds over").wait_for()
+        heights = "[...document.querySelectorAll('dialog th')].map((each) => each.firstChild)"
+        lines = page.evaluate(
+            f"() => {heights}.map((text) => {{ const range = document.createRange();"
+            " range.selectNode(text); return range.getClientRects().length; })"
+        )
+        assert set(lines) <= {1, 2}
+    page.keyboard.press("Escape")
+
+
 def test_the_gallery_shows_older_jobs_and_deletes_uploads(tab: Tab, picture: Path):
     def of_two(route: "Route") -> None:
         answer = route.fetch()
@@ -481,6 +508,275 @@ def test_a_server_that_is_away_is_said_and_found_again(tab: Tab):
     page.context.set_offline(False)
     page.locator("#offline").wait_for(state="hidden")
     tab.complaints.clear()  # the browser logs each request that fails
+
+
+FOCUSED = "() => document.activeElement.textContent.trim() || document.activeElement.value"
+JOBS_URL = "**/api/jobs?*"
+
+
+Jobs = list[dict[str, Any]]
+
+
+@contextmanager
+def listed(page: "Page", change: Callable[[Jobs], Jobs]) -> Iterator[None]:
+    """The page gets another list of jobs: ``change`` of the server's."""
+
+    def answer(route: "Route") -> None:
+        route.fulfill(json=change(route.fetch().json()))
+
+    page.route(JOBS_URL, answer)
+    yield
+    page.unroute(JOBS_URL)
+
+
+def test_the_focus_stays_with_what_a_keyboard_user_does(tab: Tab):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    page.get_by_role("button", name="Play planes").press("Enter")
+    tab.until(f"() => ({FRAMES})() > 8")
+    assert page.evaluate(FOCUSED) == "Stop"
+    page.locator("#panel-live .labels input").first.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#panel-live .effect.now")
+    assert page.evaluate(FOCUSED) == "calm"
+    page.locator("#panel-live").get_by_role("button", name="Stop", exact=True).press("Enter")
+    page.get_by_role("button", name="Continue").wait_for()
+    assert page.evaluate(FOCUSED) == "Continue"
+    page.get_by_role("tab", name="Make").click()
+    page.get_by_role("spinbutton", name="Length in frames").fill("8")
+    page.get_by_role("button", name="Make the video").press("Enter")
+    page.locator("#panel-make article", has=page.locator("video")).first.wait_for()
+    assert page.evaluate(FOCUSED) == "Make the video"
+    card = page.locator("#panel-make article").first
+    job = card.get_attribute("data-job")
+    card.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).press("Enter")
+    page.locator(f"#panel-make [data-job='{job}']").wait_for(state="detached")
+    tab.until("() => document.activeElement !== document.body")
+
+
+def test_two_pages_steer_one_video_and_see_what_the_other_does(
+    tab: Tab, browser: "Browser", address: str
+):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    context = browser.new_context()
+    other = Tab(context.new_page(), address)
+    other.open()
+    other.until(f"() => ({FRAMES})() > 8")
+    page.locator("#panel-live .labels label", has_text="calm").click()
+    other.until("() => document.querySelector('#panel-live input[value=calm]').checked")
+    guidance = other.page.get_by_role("slider", name="Guidance")
+    guidance.press("ArrowRight")
+    other.page.wait_for_selector("#panel-live .effect.pending, #panel-live .effect.now")
+    tab.until("() => document.querySelector('#panel-live input[type=range]').value === '1.5'")
+    newest = page.request.get(f"{address}/api/jobs?limit=1").json()[0]
+    said = [{key: each[key] for key in ("label", "guidance_scale") if key in each}
+            for each in newest["changes"]]  # fmt: skip
+    assert said == [{"label": "calm"}, {"guidance_scale": 1.5}]
+    page.locator("#panel-live .labels label", has_text="any").click()
+    page.locator("#panel-live .effect.bad", has_text="without a label").wait_for()
+    assert page.locator("#panel-live input[value=calm]").is_checked()
+    stop(other.page)
+    page.get_by_role("button", name="New video").click()
+    other.page.locator("#panel-live .transport", has_text="Stop").wait_for()
+    stop(page)
+    context.close()
+    assert other.complaints == []
+
+
+def test_what_failed_or_was_stopped_says_why_and_can_continue(tab: Tab):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    stop(page)
+    made(tab)
+
+    def ended(status: str) -> Any:
+        facts = {"status": status, "error": "signal 9, perhaps; it can continue"}
+        return listed(page, lambda jobs: [each | facts for each in jobs])
+
+    with ended("stopped"):
+        page.locator("#panel-live .kept .problem", has_text="signal 9").wait_for()
+    with ended("failed"):
+        page.locator("#panel-live .cover", has_text="signal 9").wait_for()
+        assert page.get_by_role("button", name="Continue").count() == 1
+        for view, card in (("Make", "#panel-make article"), ("Gallery", "#panel-gallery .tile")):
+            page.get_by_role("tab", name=view).click()
+            if view == "Gallery":
+                page.locator(card).first.get_by_role("button").click()
+                card = "dialog"
+            page.locator(card).first.get_by_role("button", name="Continue").wait_for()
+    page.keyboard.press("Escape")
+
+
+def test_a_card_keeps_its_controls_while_its_job_runs(tab: Tab, training: Path):
+    page = tab.open("make")
+    job = made(tab)
+    steps = itertools.count(1)
+    running = {"status": "running", "frames": 4000, "frames_done": 0, "seconds_left": 60.0}
+
+    def continued(jobs: Jobs) -> Jobs:
+        grown = running | {"frames_done": 8 * next(steps)}
+        return [each | grown if each["id"] == job else each for each in jobs]
+
+    with listed(page, continued):
+        for view, name in (("Make", "Stop and keep"), ("Gallery", "planes")):
+            page.get_by_role("tab", name=view).click()
+            panel = page.locator(f"#panel-{view.lower()}")
+            button = panel.locator(".slot", has=page.locator("progress")).get_by_role("button")
+            button = button.filter(has_text=name).first
+            button.focus()
+            before = panel.locator(".progress .hint").first.inner_text()
+            button.evaluate("node => (node.mark = true)")
+            tab.until(f"() => document.querySelector('#panel-{view.lower()} .progress .hint')"
+                      f".innerText !== {before!r}")  # fmt: skip
+            assert page.evaluate("document.activeElement.mark"), view
+    page.get_by_role("tab", name="Train").click()
+    article = page.locator("#panel-train article", has_text=WATCHED)
+    article.get_by_label("Model").evaluate("node => node.focus() ?? (node.mark = true)")
+    with (training / "runs" / "denoiser" / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 3, "loss": 7}) + "\n")
+    article.locator(".charts figcaption", has_text="7").first.wait_for()
+    assert page.evaluate("document.activeElement.mark")
+
+
+def test_a_full_gallery_loads_the_videos_that_are_in_sight(tab: Tab):
+    page = tab.open()
+    job = made(tab)
+    video = page.request.get(f"{tab.address}/api/jobs/{job}/files/seed_0000.mp4").body()
+
+    def many(jobs: Jobs) -> Jobs:
+        found = next(each for each in jobs if each["id"] == job)
+        return [found | {"id": f"copy{number:08}"} for number in range(200)]
+
+    answer = {"body": video, "content_type": "video/mp4"}
+    page.route("**/api/jobs/copy*/files/*", lambda route: route.fulfill(**answer))
+    with listed(page, many):
+        page.get_by_role("tab", name="Gallery").click()
+        videos = "[...document.querySelectorAll('#panel-gallery video')]"
+        for place in ("at(-1)", "at(0)"):
+            page.evaluate(f"{videos}.{place}.scrollIntoView()")
+            tab.until(f"() => {videos}.length === 200 && {videos}.{place}.readyState > 0")
+            assert 0 < page.evaluate(f"{videos}.filter((video) => video.src).length") < 75
+    page.unroute("**/api/jobs/copy*/files/*")
+
+
+def test_a_video_waits_for_the_upload_that_it_begins_with(tab: Tab, picture: Path):
+    def late(route: "Route") -> None:
+        page.wait_for_timeout(1000)
+        route.continue_()
+
+    page = tab.open("make")
+    page.select_option("#panel-make select >> nth=0", "planes")
+    page.get_by_role("spinbutton", name="Length in frames").fill("8")
+    page.locator("#panel-make summary", has_text="Begin with your own frames").click()
+    page.route("**/api/uploads", late)
+    page.set_input_files("#panel-make details input[type=file] >> nth=0", picture)
+    with page.expect_request("**/api/jobs") as started:
+        page.get_by_role("button", name="Make the video").click()
+    sent: Any = started.value.post_data_json
+    assert sent["settings"]["start_image"]
+    page.set_input_files("#panel-make details input[type=file] >> nth=0", Path(__file__))
+    page.get_by_role("button", name="Make the video").click()
+    page.locator(".toast.bad", has_text="not a video or an image").wait_for()
+    page.unroute("**/api/uploads")
+    tab.complaints.clear()  # the browser logs each answer 422
+
+
+def test_a_stop_that_fails_leaves_the_picture_in_sight(tab: Tab):
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    page.route("**/stop", lambda route: route.abort())
+    page.locator("#panel-live").get_by_role("button", name="Stop", exact=True).click()
+    page.locator(".toast.bad", has_text="does not answer").wait_for()
+    assert page.locator("#panel-live .cover").is_hidden()
+    page.unroute("**/stop")
+    stop(page)
+    tab.complaints.clear()  # the browser logs each request that fails
+
+
+def test_a_connection_that_is_dead_is_noticed_and_made_again(browser: "Browser", address: str):
+    opened: list[Any] = []
+    dead: list[Any] = []
+
+    def forward(socket: Any) -> None:
+        opened.append(socket)
+        server = socket.connect_to_server()
+        server.on_message(lambda message: socket in dead or socket.send(message))
+
+    context = browser.new_context()
+    tab = Tab(context.new_page(), address)
+    tab.page.route_web_socket("**/frames*", forward)
+    page = tab.open()
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    dead += opened
+    page.route(JOBS_URL, lambda _: None)  # no answer, and no end
+    page.locator("#offline:not([hidden])", has_text="does not answer").wait_for()
+    index = page.evaluate(f"{CANVAS}.dataset.index")
+    page.unroute(JOBS_URL)
+    page.locator("#offline").wait_for(state="hidden")
+    tab.until(f"() => {CANVAS}.dataset.index > {index} + 16")
+    assert len(opened) == len(dead) + 1
+    stop(page)
+    context.close()
+
+
+def test_an_address_that_names_no_tab_and_the_skip_link_leave_the_page_whole(tab: Tab):
+    page = tab.open()
+    for name in ("toString", "nothing"):
+        page.goto("about:blank")
+        page.goto(f"{tab.address}/#{name}")
+        page.locator("#panel-live").wait_for()
+    page = tab.open("gallery")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "content"
+    assert page.url.endswith("#gallery")
+
+
+def test_a_time_keeps_up_with_the_clock(tab: Tab):
+    page = tab.open()
+    made(tab)
+    page.clock.install()
+    page = tab.open("gallery")
+    page.locator("#panel-gallery time", has_text="just now").first.wait_for()
+    page.clock.fast_forward("07:00")
+    page.locator("#panel-gallery time", has_text="7 min ago").first.wait_for()
+    page.clock.resume()
+
+
+WINDOWS = {"desk": {"viewport": {"width": 1060, "height": 690}}, "phone": SIZES["phone"]}
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_all_tabs_and_a_running_video_stay_in_sight(window: str, browser: "Browser", address: str):
+    context = browser.new_context(**WINDOWS[window])
+    tab = Tab(context.new_page(), address)
+    page = tab.open()
+    right = "Math.max(...[...document.querySelectorAll('[role=tab]')].map("
+    inside = f"{right}(each) => each.getBoundingClientRect().right)) <= innerWidth"
+    assert page.evaluate(inside)
+    page.select_option("#panel-live select", "planes")
+    play(page, tab)
+    page.locator("#panel-live .labels").evaluate("node => node.scrollIntoView({block: 'end'})")
+    page.locator("#panel-live .labels label", has_text="calm").click()
+    header = page.locator("header.top").bounding_box()
+    box = page.locator("#panel-live canvas.frames").bounding_box()
+    label = page.locator("#panel-live .labels label", has_text="calm").bounding_box()
+    assert header is not None
+    assert box is not None
+    assert label is not None
+    page.wait_for_selector("#panel-live .effect.now")
+    bottom = box["y"] + box["height"]
+    assert header["height"] <= box["y"] < bottom <= WINDOWS[window]["viewport"]["height"]
+    assert label["y"] >= bottom or label["x"] >= box["x"] + box["width"]  # nor is it covered
+    stop(page)
+    context.close()
+    assert tab.complaints == []
 
 
 @pytest.mark.parametrize("size", SIZES)

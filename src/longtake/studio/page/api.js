@@ -16,14 +16,14 @@ async function call(method, path, body, signal) {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify(body);
   }
-  let response;
+  let response, text;
   try {
     response = await fetch(path, { method, headers, body, signal });
+    text = await response.text();
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (signal?.reason?.name === "AbortError") throw error; // the caller does not want it any more
     throw new ApiError(AWAY, 0);
   }
-  const text = await response.text();
   let data = null;
   try {
     data = text ? JSON.parse(text) : null;
@@ -45,7 +45,7 @@ export const api = {
   models: () => call("GET", "/api/models"),
   estimate: (settings, signal) => call("POST", "/api/estimate", settings, signal),
   create: (kind, settings, changes) => call("POST", "/api/jobs", { kind, settings, changes }),
-  jobs: () => call("GET", `/api/jobs?limit=${PAGE}`),
+  jobs: (signal) => call("GET", `/api/jobs?limit=${PAGE}`, undefined, signal),
   older: (id) => call("GET", `/api/jobs?limit=${PAGE}&after=${id}`),
   job: (id) => call("GET", `/api/jobs/${id}`),
   change: (id, changed) => call("POST", `/api/jobs/${id}/change`, changed),

@@ -9,6 +9,7 @@ import { active, store } from "./store.js";
 import { train } from "./train.js";
 
 const views = { live, make, compare, inside, train, gallery };
+const known = (name) => Object.hasOwn(views, name);
 const tabs = [...document.querySelectorAll('[role="tab"]')];
 
 // Shows a view; `options` are handed to it, such as the settings to start from. The browser's Back
@@ -20,6 +21,7 @@ export function show(name, options = null, { focus = false, remember = true } = 
     tab.tabIndex = chosen ? 0 : -1;
     document.getElementById(tab.getAttribute("aria-controls")).hidden = !chosen;
     if (chosen && focus) tab.focus();
+    if (chosen) tab.parentElement.scrollLeft = tab.offsetLeft - 60; // where not all tabs fit
   }
   const keep = remember ? "pushState" : "replaceState";
   if (location.hash !== `#${name}`) history[keep](null, "", `#${name}`);
@@ -82,11 +84,15 @@ tabs.forEach((tab) => {
 });
 addEventListener("hashchange", () => {
   document.getElementById("dialog").close(); // it belongs to the view that is left
-  if (views[location.hash.slice(1)]) show(location.hash.slice(1));
+  if (known(location.hash.slice(1))) show(location.hash.slice(1));
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address names the tab
+  document.getElementById("content").focus();
 });
 document.addEventListener("open-view", ({ detail }) => show(detail.name, detail.options, { focus: true }));
 for (const [name, view] of Object.entries(views)) view.mount(document.getElementById(`panel-${name}`));
 themeButton();
 store.onChange(status);
-show(views[location.hash.slice(1)] ? location.hash.slice(1) : "live", null, { remember: false });
+show(known(location.hash.slice(1)) ? location.hash.slice(1) : "live", null, { remember: false });
 store.start();

@@ -1,7 +1,7 @@
 // Compare: two videos of the same seed, frame by frame, with a slider, as a difference, in numbers.
 import { api } from "./api.js";
 import { Board } from "./board.js";
-import { el, fill, note, number, problem, toast } from "./dom.js";
+import { el, fill, note, number, once, problem, toast } from "./dom.js";
 import { decoders, field, labelControls, modelSelect, seedField } from "./forms.js";
 import { progress } from "./jobcard.js";
 import { readFrames } from "./videoframes.js";
@@ -111,7 +111,10 @@ function settingsOf(side) {
 
 async function makeBoth(event) {
   event.preventDefault();
-  parts.both.disabled = true;
+  await once(parts.both, makePair);
+}
+
+async function makePair() {
   const common = { frames: Number(parts.frames.value) || 64, seed: Number(parts.seed.input.value) || 0 };
   try {
     const ids = [];
@@ -122,7 +125,6 @@ async function makeBoth(event) {
   } catch (error) {
     toast(error.message, "bad");
   }
-  parts.both.disabled = false;
   await store.refresh();
 }
 

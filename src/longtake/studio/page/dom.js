@@ -1,5 +1,7 @@
 // Elements, formats and small parts that every view uses.
 
+const AGO_MS = 20000;
+
 // el("button.primary", {type: "button", onclick: f}, "Play"): an element with classes, attributes,
 // listeners and children. null and false children are left out.
 export function el(name, attributes = {}, ...children) {
@@ -29,13 +31,25 @@ export function svgEl(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Replaces the children only if `key` differs from the last call, so that polling does not take
-// away the focus or restart videos.
+// Replaces the children only if `key` differs from the last call, so that polling does not restart
+// videos. The focus goes to the control that takes the place of the focused one.
 export function fill(node, key, make) {
   const text = JSON.stringify(key);
   if (node.drawnFrom === text) return;
   node.drawnFrom = text;
+  const held = document.activeElement;
   node.replaceChildren(...[make()].flat().filter(Boolean));
+  if (held !== document.activeElement) focusIn(node, held);
+}
+
+const CONTROLS = "button:enabled, a[href], input:enabled, select:enabled, summary, [tabindex='0']";
+const nameOf = (node) => node.getAttribute("aria-label") ?? node.textContent;
+
+// Focuses the control of a node that is called as `held` was, or else its first one.
+export function focusIn(node, held = null) {
+  const found = [...(node?.querySelectorAll(CONTROLS) ?? [])];
+  const same = held && found.find((each) => each.matches(held.localName) && nameOf(each) === nameOf(held));
+  (same ?? found[0])?.focus({ preventScroll: true });
 }
 
 export function duration(seconds) {
@@ -64,7 +78,17 @@ export function number(value) {
   return Number(value.toPrecision(4)).toString();
 }
 
+// How long ago a time, in seconds since 1970, is; the element keeps up with the clock.
 export function ago(seconds) {
+  return el("time", { dateTime: new Date(seconds * 1000).toISOString() }, agoText(seconds));
+}
+
+setInterval(() => {
+  for (const node of document.querySelectorAll("time"))
+    node.textContent = agoText(Date.parse(node.dateTime) / 1000);
+}, AGO_MS);
+
+function agoText(seconds) {
   const passed = Date.now() / 1000 - seconds;
   if (passed < 60) return "just now";
   if (passed < 3600) return `${Math.floor(passed / 60)} min ago`;
@@ -80,6 +104,17 @@ export function toast(text, kind = "") {
   const node = el(`p.toast${kind ? `.${kind}` : ""}`, {}, text);
   document.getElementById("toasts").append(node);
   setTimeout(() => node.remove(), kind === "bad" ? 9000 : 4500);
+}
+
+// Does the work of a button unless it is being done; a disabled button would lose the focus.
+export async function once(button, work) {
+  if (button.ariaDisabled) return;
+  button.ariaDisabled = "true";
+  try {
+    await work();
+  } finally {
+    button.ariaDisabled = null;
+  }
 }
 
 // A message in place of what is missing: title, what to do next, and a button for it.

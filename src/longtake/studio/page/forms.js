@@ -27,7 +27,7 @@ export function modelSelect(onchange, what = "make") {
       ...able.map((model) => el("option", { value: model.name }, model.title || model.name)),
     );
     if (able.some((model) => model.name === before)) select.value = before;
-    select.dispatchEvent(new Event("change"));
+    if (select.value !== before) select.dispatchEvent(new Event("change"));
   });
   return select;
 }
@@ -98,7 +98,11 @@ export function labelControls(onchange) {
   let parts = [];
   let named = false;
   let chosen = [];
-  const draw = () => node.replaceChildren(...parts.map((part, i) => control(part, i)));
+  const draw = () => {
+    const at = [...node.children].findIndex((child) => child.contains(document.activeElement));
+    node.replaceChildren(...parts.map((part, i) => control(part, i)));
+    node.children[at]?.querySelector("input:checked, select")?.focus();
+  };
   const control = (part, i) => {
     const title = part.name[0].toUpperCase() + part.name.slice(1);
     const set = (value) => {
@@ -106,7 +110,6 @@ export function labelControls(onchange) {
       if (!named && value !== "") chosen = chosen.map((each, k) => each || parts[k].values[0]);
       if (!named && value === "") chosen = chosen.map(() => "");
       if (!named) draw();
-      node.querySelectorAll("fieldset, select")[i]?.querySelector("input:checked")?.focus();
       onchange();
     };
     const values = [
@@ -133,7 +136,11 @@ export function labelControls(onchange) {
       draw();
     },
     set(label) {
-      chosen = parts.map((part) => part.values.find((value) => says(label, part.name, value, named)) ?? "");
+      const next = parts.map(
+        (part) => part.values.find((value) => says(label, part.name, value, named)) ?? "",
+      );
+      if (next.join() === chosen.join()) return;
+      chosen = next;
       draw();
     },
     value() {
@@ -210,8 +217,9 @@ export function fileField(label, accept, hint, onchange = () => {}) {
   const clear = el("button.quiet", { type: "button", hidden: true }, "Remove");
   const drop = el("label.drop", { htmlFor: input.id }, icon("upload"), el("span", {}, label));
   let uploaded = null;
+  let pending = null; // the upload on its way
   const reset = () => {
-    uploaded = null;
+    uploaded = pending = null;
     input.value = "";
     preview.replaceChildren();
     clear.hidden = true;
@@ -220,11 +228,16 @@ export function fileField(label, accept, hint, onchange = () => {}) {
   };
   const take = async (file) => {
     if (!file) return;
-    message.className = "hint";
+    reset();
+    onchange();
     message.textContent = `Uploading ${file.name}, ${bytes(file.size)} …`;
+    const mine = (pending = api.upload(file));
     try {
-      uploaded = await api.upload(file);
+      const found = await mine;
+      if (mine !== pending) return; // another file was chosen meanwhile
+      [uploaded, pending] = [found, null];
     } catch (error) {
+      if (mine !== pending) return;
       reset();
       message.textContent = error.message;
       message.className = "hint bad";
@@ -255,7 +268,8 @@ export function fileField(label, accept, hint, onchange = () => {}) {
     take(event.dataTransfer.files[0]);
   });
   const node = el("div.upload", {}, input, drop, preview, el("div.row.spread", {}, message, clear));
-  return { node, value: () => uploaded?.id ?? null, upload: () => uploaded, reset };
+  // `ready()` resolves when no upload is on its way, so that what needs it does not start without it.
+  return { node, value: () => uploaded?.id ?? null, ready: () => pending, reset };
 }
 
 function described(file, upload) {

@@ -1,19 +1,21 @@
 // Gallery: everything that was made, with its exact settings.
 import { api, PAGE } from "./api.js";
-import { ago, bytes, command, confirm, el, fill, icon, note, number, plural } from "./dom.js";
+import { ago, bytes, command, confirm, el, fill, icon, note, plural } from "./dom.js";
 import { segments } from "./forms.js";
 import {
   attempt,
   badge,
   cards,
+  described,
   downloads,
   goTo,
   player,
   progress,
   remove,
+  seenVideo,
   settingsTable,
 } from "./jobcard.js";
-import { active, file, store, titleOf, video } from "./store.js";
+import { active, canContinue, file, store, titleOf, video } from "./store.js";
 
 const KINDS = {
   all: "All",
@@ -141,14 +143,8 @@ async function removeUpload(each) {
 }
 
 function tile(job) {
-  const { seed, label, prompt } = job.settings ?? {};
-  const words = [
-    seed !== undefined && `seed ${seed}`,
-    prompt || label,
-    job.frames_done && `${number(job.frames_done)} frames`,
-  ]
-    .filter(Boolean)
-    .join(" · ");
+  const { seed } = job.settings ?? {};
+  const words = [seed !== undefined && `seed ${seed}`, described(job)].filter(Boolean).join(" · ");
   const open = el("button.tile-open", { type: "button", onclick: () => details(job) }, titleOf(job));
   return el(
     "article.tile",
@@ -159,7 +155,7 @@ function tile(job) {
       {},
       el("h3", {}, open),
       badge(job),
-      el("p.hint", {}, words || KINDS[job.kind] || job.kind),
+      el("p.hint.short", {}, words || KINDS[job.kind] || job.kind),
       active(job) ? progress(job) : el("p.hint", {}, ago(job.created)),
     ),
   );
@@ -178,15 +174,8 @@ function poster(job) {
         : icon("film"),
     );
   }
-  const shown = el("video.frames", {
-    src: `${api.file(job, found.name)}#t=0.01`,
-    muted: true,
-    loop: true,
-    playsInline: true,
-    preload: "metadata",
-    tabIndex: -1,
-    "aria-hidden": "true",
-  });
+  const options = { preload: "metadata", tabIndex: -1, "aria-hidden": "true" };
+  const shown = seenVideo(`${api.file(job, found.name)}#t=0.01`, options);
   const still = matchMedia("(prefers-reduced-motion: reduce)");
   const box = el("div.poster", {}, shown);
   box.addEventListener("pointerenter", () => still.matches || shown.play().catch(() => {}));
@@ -200,7 +189,7 @@ function details(job) {
   const button = (name, text, work) =>
     el(`button${name}`, { type: "button", onclick: () => (dialog.close(), work()) }, text);
   const goes =
-    job.status === "stopped" && button(".primary", "Continue", () => act(() => api.resume(job.id)));
+    canContinue(job) && button(".primary", "Continue", () => act(() => api.resume(job.id)));
   const stops = active(job) && button("", "Stop", () => act(() => api.stop(job.id)));
   const again =
     ["make", "live"].includes(job.kind) &&

@@ -1,6 +1,6 @@
 // Inside: what a model's autoencoder keeps of a clip: reconstruction, latents as pictures, noise.
 import { api } from "./api.js";
-import { el, fill, note, number, problem } from "./dom.js";
+import { el, fill, note, number, once, problem } from "./dom.js";
 import { facts, field, fileField, modelSelect } from "./forms.js";
 import { attempt, downloads, player, progress } from "./jobcard.js";
 import { active, statusText, store } from "./store.js";
@@ -48,11 +48,9 @@ function ready() {
 
 async function submit(event) {
   event.preventDefault();
-  parts.start.disabled = true;
-  await attempt(async () => {
-    chosen = (await api.create("reconstruct", { model: parts.model.value, upload: parts.clip.value() })).id;
-  });
-  ready();
+  const settings = { model: parts.model.value, upload: parts.clip.value() };
+  const start = async () => (chosen = (await api.create("reconstruct", settings)).id);
+  await once(parts.start, () => attempt(start));
 }
 
 function draw() {

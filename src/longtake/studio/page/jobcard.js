@@ -1,8 +1,8 @@
 // A job as a card: status and progress, result with player, sheet, downloads, and what can be done.
 import { api } from "./api.js";
-import { about, ago, bytes, command, confirm, el, fill, icon, number, plural, toast } from "./dom.js";
+import { about, bytes, command, confirm, el, fill, focusIn, icon, number, plural, toast } from "./dom.js";
 import { watch } from "./watching.js";
-import { active, file, statusText, store, titleOf, video } from "./store.js";
+import { active, canContinue, file, statusText, store, titleOf, video } from "./store.js";
 
 const MORE_FRAMES = 64;
 
@@ -29,6 +29,13 @@ export function badge(job) {
 }
 
 export function progress(job) {
+  const box = el("div.progress");
+  showProgress(box, job);
+  return box;
+}
+
+// What changes from second to second is drawn apart from the rest of a card, whose controls stay.
+function showProgress(box, job) {
   const share = job.progress ?? (job.frames ? job.frames_done / job.frames : null);
   const bar = el("progress", { max: 1, "aria-label": `Progress of ${titleOf(job)}` });
   if (job.status === "queued") bar.value = 0;
@@ -43,8 +50,13 @@ export function progress(job) {
     : job.frames_done
       ? plural(job.frames_done, "frame")
       : "";
-  return el("div.progress", {}, bar, el("p.hint", {}, [frames, left].filter(Boolean).join(", ")));
+  const text = [frames, left].filter(Boolean).join(", ");
+  fill(box, [job.status, share, text], () => [bar, el("p.hint", {}, text)]);
 }
+
+// A job without what its progress shows.
+export const still = (job) =>
+  active(job) ? { ...job, frames_done: 0, seconds_left: null, progress: null, result: null } : job;
 
 export function player(job, name = null) {
   const found = name ?? video(job)?.name;
@@ -81,8 +93,8 @@ export function downloads(job) {
 export function described(job) {
   const { label, prompt, steps, guidance_scale: scale, frames } = job.settings ?? {};
   const words = [
-    job.frames_done && plural(job.frames_done, "frame"),
-    !job.frames_done && frames && plural(frames, "frame"),
+    !active(job) && job.frames_done && plural(job.frames_done, "frame"),
+    (active(job) || !job.frames_done) && frames && plural(frames, "frame"),
     prompt || label,
     steps && `${steps} steps`,
     scale && `guidance ${scale}`,
@@ -159,7 +171,7 @@ export function videoCard(job, { onSettings }) {
   const sheet = file(job, /sheet.*\.png$/);
   const title = el("h3", {}, titleOf(job), el("span.hint", {}, ` seed ${job.settings?.seed ?? 0}`));
   const head = el("div.row.spread", {}, title, badge(job));
-  const parts = [head, el("p.hint", {}, described(job))];
+  const parts = [head, el("p.hint.short", {}, described(job))];
   if (active(job)) parts.push(progress(job));
   if (job.error) parts.push(el("div.problem", {}, el("p", {}, job.error)));
   const running = job.status === "running";
@@ -199,7 +211,7 @@ function actions(job, onSettings) {
   }
   const found = video(job);
   const more =
-    job.status === "stopped" && button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play");
+    canContinue(job) && button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play");
   const extend =
     job.status === "done" &&
     found &&
@@ -222,21 +234,47 @@ function actions(job, onSettings) {
 }
 
 // Shows a list of cards and keeps those that did not change, so that their players play on.
-export function cards(node, jobs, make) {
+// A card is drawn again when its `key` differs.
+export function cards(node, jobs, make, key = still) {
   const before = new Map([...node.children].map((child) => [child.jobId, child]));
   const now = jobs.map((job) => {
     const slot = before.get(job.id) ?? Object.assign(el("div.slot"), { jobId: job.id });
-    fill(slot, [job, store.models?.length], () => make(job));
+    fill(slot, [key(job), store.models?.length], () => make(job));
+    const box = slot.querySelector(".progress");
+    if (box) showProgress(box, job);
     return slot;
   });
   if (now.some((slot, i) => node.children[i] !== slot) || now.length !== node.children.length)
     keepFocus(node, now);
 }
 
-// Moves only what is out of place: a moved element would lose the focus and its video its place.
+// Moves only what is out of place: a moved element would lose the focus and its video its place. The
+// focus of a card that is gone goes to the card after it.
 function keepFocus(node, now) {
+  const held = [...node.children].findIndex((child) => child.contains(document.activeElement));
   for (const child of [...node.children]) if (!now.includes(child)) child.remove();
   now.forEach((slot, i) => node.children[i] !== slot && node.insertBefore(slot, node.children[i] ?? null));
+  if (held >= 0 && !node.contains(document.activeElement))
+    focusIn(node.children[Math.min(held, now.length - 1)] ?? node.closest("[role=tabpanel]"));
 }
 
-export { ago };
+// A video that is loaded while it can be seen: a browser plays a limited number in one page.
+const seen = new IntersectionObserver(
+  (changes) => {
+    for (const { target, isIntersecting } of changes) {
+      if (isIntersecting) target.src = target.dataset.src;
+      else if (target.hasAttribute("src")) {
+        target.removeAttribute("src");
+        target.load();
+      }
+    }
+  },
+  { rootMargin: "200px" },
+);
+
+export function seenVideo(src, attributes) {
+  const node = el("video.frames", { muted: true, loop: true, playsInline: true, ...attributes });
+  node.dataset.src = src;
+  seen.observe(node);
+  return node;
+}

@@ -1,6 +1,6 @@
 // Live: a video plays while it is made, and is steered while it plays.
 import { api } from "./api.js";
-import { el, fill, icon, number, toast } from "./dom.js";
+import { el, fill, focusIn, icon, number, toast } from "./dom.js";
 import {
   backends,
   decoders,
@@ -15,7 +15,7 @@ import {
 } from "./forms.js";
 import { FramePlayer, FrameStream } from "./player.js";
 import { coverText, driftChart, keptFile, readings } from "./stage.js";
-import { active, store } from "./store.js";
+import { active, canContinue, store } from "./store.js";
 
 const CHANGE_DELAY_MS = 250;
 const MOST_DRIFT = 2000;
@@ -30,21 +30,24 @@ let lost = false;
 let drift = [];
 let changeTimer = 0;
 let sent = 0;
+let unanswered = 0; // changes that were sent
+let followed = null; // number of the changes that the controls show
+const moved = new Set(); // settings whose controls were moved since the last change was sent
 let guided = false; // the slider was moved: else the model's own guidance holds
 let failed = null; // why the last start or stop did not work
 let busy = false; // a start, stop or continue is on its way
 
 function mount(panel) {
-  const labels = labelControls(changed);
+  const labels = labelControls(() => changed("label"));
   const guidance = slider("Guidance", { min: 1, max: 8, step: 0.5, value: 1 }, () => {
     guided = true;
-    changed();
+    changed("guidance_scale");
   });
   const prompt = el("input", {
     type: "text",
     placeholder: "What to show",
     autocomplete: "off",
-    onchange: changed,
+    onchange: () => changed("prompt"),
   });
   const select = modelSelect(choose, "live");
   const seed = seedField(started);
@@ -90,12 +93,13 @@ function mount(panel) {
   parts.drift = el("div.drift");
   panel.append(
     el("h2.sr", {}, "Live"),
-    el("div.live-grid", {}, stage(), el("div.side-column", {}, controls, parts.drift)),
+    (parts.grid = el("div.live-grid", {}, stage(), el("div.side-column", {}, controls, parts.drift))),
   );
   player = new FramePlayer(parts.canvas, parts.glow);
   parts.canvas.addEventListener("frameshown", ({ detail }) => shown(detail));
   setInterval(tick, 500);
   store.onChange(update);
+  store.addEventListener("back", () => (failed = null));
 }
 
 function stage() {
@@ -139,6 +143,7 @@ function choose() {
   parts.given.hidden = Object.values(files).every((each) => each.node.hidden);
   guided = false;
   parts.guidance.set(next.guidance_scale ?? 1);
+  followed = null;
   if (!job || !active(job)) {
     const [height, width] = next.size;
     parts.canvas.style.aspectRatio = `${width} / ${height}`;
@@ -185,13 +190,27 @@ function started() {
 }
 
 // A control was moved: while a video runs, the change is sent and its first frame is named.
-function changed() {
+function changed(name) {
   if (!job || !active(job) || job.settings.model !== parts.select.value) return;
+  moved.add(name);
   clearTimeout(changeTimer);
-  changeTimer = setTimeout(() => {
-    const values = Object.fromEntries(Object.entries(steering()).filter(([, value]) => value !== null));
-    if (Object.keys(values).length) send(job.id, values);
-  }, CHANGE_DELAY_MS);
+  changeTimer = setTimeout(sendMoved, CHANGE_DELAY_MS);
+}
+
+// Sends what was moved, and nothing else: another page may steer the same video.
+function sendMoved() {
+  const all = Object.entries(steering()).filter(([name]) => moved.has(name));
+  moved.clear();
+  if (!job || !active(job)) return;
+  const values = Object.fromEntries(all.filter(([, value]) => value !== null));
+  if (Object.keys(values).length) {
+    send(job.id, values);
+    return;
+  }
+  sent += 1;
+  parts.effect.className = "effect bad";
+  parts.effect.textContent = `Only a new video begins without a ${all[0][0]}; this one keeps what it has.`;
+  follow();
 }
 
 // An image was chosen: the video continues from it.
@@ -204,28 +223,35 @@ async function send(id, values) {
   const mine = (sent += 1);
   parts.effect.className = "effect";
   parts.effect.textContent = "Sent; it takes effect with the next clip …";
+  unanswered += 1;
   try {
     const { from_frame: from } = await api.change(id, values);
     if (mine !== sent) return;
     parts.effect.dataset.from = from;
     parts.effect.className = "effect pending";
     parts.effect.textContent = `From frame ${number(from)} on.`;
-    store.refresh();
   } catch (error) {
+    if (mine !== sent) return;
     parts.effect.className = "effect bad";
     parts.effect.textContent = error.message;
+    followed = null; // the controls show what holds
+  } finally {
+    unanswered -= 1;
+    store.refresh();
   }
 }
 
 async function act(work) {
+  if (busy) return;
   busy = true;
+  failed = null;
   draw();
   try {
     await work();
     await store.refresh();
   } catch (error) {
     toast(error.message, "bad");
-    failed = error.message;
+    if (!(job && active(job))) failed = error.message; // else the picture stays in sight
   }
   busy = false;
   update();
@@ -233,7 +259,7 @@ async function act(work) {
 
 const play = () =>
   act(async () => {
-    failed = null;
+    await Promise.all(Object.values(files).map((each) => each.ready()));
     if (job && active(job)) await api.stop(job.id);
     const { id } = await api.create("live", settings());
     attach(await api.job(id));
@@ -243,7 +269,6 @@ const stop = () => act(async () => attach(await api.stop(job.id)));
 
 const resume = () =>
   act(async () => {
-    failed = null;
     const next = await api.resume(job.id);
     attach(next.id ? next : await api.job(job.id), true);
   });
@@ -254,6 +279,7 @@ function attach(next, again = false) {
   job = next;
   if (other) {
     player.reset();
+    followed = failed = null;
     drift = [];
     if (next.frames_done) earlierDrift(next.id);
     parts.effect.textContent = "";
@@ -300,7 +326,7 @@ function message(detail) {
   if (detail.event === "progress" && detail.total) {
     parts.step.firstChild.style.transform = `scaleX(${detail.done / detail.total})`;
   }
-  if (detail.event === "status") store.refresh();
+  if (detail.event === "status" || detail.event === "change") store.refresh();
 }
 
 function shown(info) {
@@ -315,10 +341,10 @@ function shown(info) {
   }
 }
 
-// Takes up the newest state of the job; on the first one, of a live job that runs already.
+// Takes up the newest state of the job; while none is active here, of a live job that another page began.
 function update() {
   const running = (store.jobs ?? []).find((each) => each.kind === "live" && active(each));
-  if (!job && running && store.models) {
+  if (!(job && active(job)) && running && running.id !== job?.id && store.models && !busy) {
     adopt(running);
   } else if (job) {
     const now = store.job(job.id);
@@ -326,6 +352,7 @@ function update() {
       const begins = active(now) && !stream;
       job = now;
       if (begins) connect();
+      if (active(job) && followed !== job.changes.length && !unanswered && !moved.size) follow();
     } else if (store.jobs && !busy) {
       job = null;
       stream?.close();
@@ -344,9 +371,16 @@ function adopt(running) {
   parts.backend.value = running.settings.backend ?? "torch";
   parts.decoder.value = running.settings.decoder ?? "full";
   parts.students.checked = Boolean(running.settings.students);
-  const now = { ...running.settings, ...Object.assign({}, ...(running.changes ?? [])) };
+  follow();
+}
+
+// Shows what steers the video now, whichever page has changed it.
+function follow() {
+  followed = job.changes.length;
+  if (job.settings.model !== parts.select.value) return;
+  const now = Object.assign({}, job.settings, ...job.changes);
   parts.labels.set(now.label);
-  if (now.prompt) parts.prompt.value = now.prompt;
+  if (document.activeElement !== parts.prompt) parts.prompt.value = now.prompt ?? "";
   if (now.guidance_scale) {
     guided = true;
     parts.guidance.set(now.guidance_scale);
@@ -354,39 +388,33 @@ function adopt(running) {
 }
 
 function draw() {
+  const held = document.activeElement;
   fill(parts.bar, [job?.status, job?.id, busy, !model, differs()], buttons);
   fill(parts.again, [job && active(job), differs()], () =>
     job && active(job) && differs()
       ? el(
           "button.wide",
-          { type: "button", onclick: play, disabled: busy },
+          { type: "button", onclick: play, "aria-disabled": busy && "true" },
           "Stop this one and start with these",
         )
       : null,
   );
   cover();
-  fill(parts.file, job && !active(job) ? [job.id, job.files] : null, () => keptFile(job));
+  fill(parts.file, job && !active(job) ? [job.id, job.files, job.error] : null, () =>
+    job && !active(job) ? keptFile(job) : null,
+  );
   tick();
+  if (!held.isConnected && document.activeElement === document.body) focusIn(parts.bar);
 }
 
 function buttons() {
   if (!model) return [];
-  if (!job)
-    return [el("button.primary", { type: "button", onclick: play, disabled: busy }, icon("play"), "Play")];
-  if (active(job))
-    return [el("button.primary", { type: "button", onclick: stop, disabled: busy }, icon("stop"), "Stop")];
-  const more =
-    job.status === "stopped" &&
-    el("button.primary", { type: "button", onclick: resume, disabled: busy }, icon("play"), "Continue");
-  return [
-    more,
-    el(
-      more ? "button" : "button.primary",
-      { type: "button", onclick: play, disabled: busy },
-      icon("play"),
-      "New video",
-    ),
-  ].filter(Boolean);
+  const button = (name, onclick, glyph, text) =>
+    el(`button${name}`, { type: "button", onclick, "aria-disabled": busy && "true" }, icon(glyph), text);
+  if (!job) return [button(".primary", play, "play", "Play")];
+  if (active(job)) return [button(".primary", stop, "stop", "Stop")];
+  if (!canContinue(job)) return [button(".primary", play, "play", "New video")];
+  return [button(".primary", resume, "play", "Continue"), button("", play, "play", "New video")];
 }
 
 // What stands on the stage while there is no picture.
@@ -418,6 +446,7 @@ function tick() {
   const changes = (job?.changes ?? []).filter((each) => each.from_frame > 0);
   fill(parts.drift, [drift.length, drift.at(-1), changes.length], () => driftChart(drift, changes));
   parts.step.hidden = !(job && active(job));
+  parts.grid.classList.toggle("running", !parts.step.hidden);
   const can = store.model(job?.settings.model)?.can ?? [];
   parts.cut.node.hidden = !(job?.status === "running" && can.includes("start_image"));
 }

@@ -1,6 +1,6 @@
 // Make: all settings of a video, an estimate before it starts, the queue, and results.
 import { api } from "./api.js";
-import { about, command, el, fill, note, problem } from "./dom.js";
+import { about, command, el, fill, note, once, problem } from "./dom.js";
 import {
   backends,
   decoders,
@@ -224,9 +224,11 @@ async function estimate() {
 
 async function submit(event) {
   event.preventDefault();
-  form.submit.disabled = true;
-  await attempt(() => api.create("make", settings()));
-  form.submit.disabled = false;
+  const start = async () => {
+    await Promise.all(Object.values(files).map((each) => each.ready()));
+    await api.create("make", settings());
+  };
+  await once(form.submit, () => attempt(start));
 }
 
 function draw() {

@@ -4,9 +4,11 @@
 // two clips means that the page was in the background (browsers then draw once a second): all but
 // the newest clip is dropped, as a viewer who returns wants to see what is being made.
 import { api } from "./api.js";
+import { store } from "./store.js";
 
 const RATE_WINDOW_MS = 3000;
 const MAX_WAIT_MS = 5000;
+const SILENT_MS = 10000; // a worker says something at each step, which takes seconds at most
 const REFUSED = new Set([1008, 1013, 4404]); // there is no such job, or there are too many viewers
 
 // The canvas gets an event "frameshown" for each frame, with what the server said of it.
@@ -119,6 +121,7 @@ export class FrameStream extends EventTarget {
   #socket = null;
   #last = null;
   #wait = 400;
+  #heard = performance.now();
   #timer = 0;
   #closed = false;
 
@@ -126,10 +129,24 @@ export class FrameStream extends EventTarget {
     super();
     this.id = id;
     this.#connect();
+    store.addEventListener("back", this.#again);
   }
 
   close() {
     this.#closed = true;
+    store.removeEventListener("back", this.#again);
+    this.#leave();
+  }
+
+  // After an outage: the browser does not notice that a connection is dead if it only listens to it.
+  #again = () => {
+    if (performance.now() - this.#heard < SILENT_MS) return;
+    this.#socket.onclose = this.#socket.onmessage = null;
+    this.#leave();
+    this.#connect();
+  };
+
+  #leave() {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     // The browser complains of a connection that is closed before it is open.
@@ -159,6 +176,7 @@ export class FrameStream extends EventTarget {
   }
 
   #received(data) {
+    this.#heard = performance.now();
     if (typeof data === "string") {
       const detail = JSON.parse(data);
       if (detail.event === "end") this.close();

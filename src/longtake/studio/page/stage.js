@@ -81,19 +81,17 @@ export function driftChart(drift, changes) {
   ];
 }
 
+// The file of a video that has ended, and why it has ended if nobody stopped it.
 export function keptFile(job) {
-  const file = job && !active(job) ? video(job) : null;
-  if (!file) return null;
+  const file = video(job);
+  const why = job.status === "stopped" && job.error && el("div.problem", {}, el("p", {}, job.error));
+  if (!file) return why;
   const link = el(
     "a.button",
     { href: api.file(job, file.name), download: file.name },
     icon("download"),
     "Download the video",
   );
-  return el(
-    "div.row.wrap",
-    {},
-    link,
-    el("span.hint", {}, `${number(job.frames_done)} frames, kept in the Gallery, too.`),
-  );
+  const hint = el("span.hint", {}, `${number(job.frames_done)} frames, kept in the Gallery, too.`);
+  return [why, el("div.row.wrap", {}, link, hint)];
 }

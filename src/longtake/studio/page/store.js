@@ -4,6 +4,8 @@ import { api } from "./api.js";
 const ACTIVE = new Set(["queued", "running"]);
 const BUSY_MS = 1000;
 const IDLE_MS = 5000;
+const ANSWER_MS = 20000; // after which a connection counts as lost
+
 
 class Store extends EventTarget {
   models = null;
@@ -12,6 +14,7 @@ class Store extends EventTarget {
   #timer = 0;
   #asking = null;
   #loading = false;
+  #trained = ""; // names of the models that trainings have made
   #wanted = new Map(); // name of a model that will be in the list -> called when it is
 
   start() {
@@ -29,10 +32,8 @@ class Store extends EventTarget {
     clearTimeout(this.#timer);
     try {
       if (!this.models) this.#askModels();
-      this.jobs = await api.jobs();
-      this.error = null;
-      const lacking = this.#wanted.size || this.jobs.some((job) => this.#unknown(job));
-      if (this.models && lacking) this.#askModels();
+      this.jobs = await api.jobs(AbortSignal.timeout(ANSWER_MS));
+      this.#found();
     } catch (error) {
       this.error = error;
     }
@@ -41,9 +42,15 @@ class Store extends EventTarget {
     this.#timer = setTimeout(() => this.refresh(), busy ? BUSY_MS : IDLE_MS);
   }
 
-  // Whether a training has made a model that the list does not have yet.
-  #unknown(job) {
-    return job.result?.model && !this.model(job.result.model);
+  // Asks for the models again where the list lacks one, or has one too many. After an outage it may be
+  // that of another server, and what waits for frames waits on a connection that is dead: "back".
+  #found() {
+    const away = this.error;
+    const made = this.jobs.map((job) => job.result?.model).filter(Boolean);
+    const lacking = this.#wanted.size || made.some((name) => !this.model(name));
+    if (this.models && (away || lacking || made.join() !== this.#trained)) this.#askModels();
+    [this.error, this.#trained] = [null, made.join()];
+    if (away) this.dispatchEvent(new Event("back"));
   }
 
   // Takes a while after the server has started: each model is loaded once and measured.
@@ -89,6 +96,8 @@ export const store = new Store();
 export function active(job) {
   return ACTIVE.has(job.status);
 }
+
+export const canContinue = (job) => ["stopped", "failed"].includes(job.status);
 
 export function statusText(job) {
   if (job.status === "queued")

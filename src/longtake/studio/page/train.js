@@ -1,10 +1,10 @@
 // Train: start a training, watch its losses and samples, stop it, continue it, use its model.
 import { api } from "./api.js";
 import { lineChart } from "./charts.js";
-import { ago, el, fill, icon, note, number, plural, toast } from "./dom.js";
+import { ago, el, fill, icon, note, number, once, plural, toast } from "./dom.js";
 import { field, fileField, segments } from "./forms.js";
-import { attempt, badge, downloads, goTo, progress, remove } from "./jobcard.js";
-import { active, store, titleOf } from "./store.js";
+import { attempt, badge, cards, downloads, goTo, progress, remove, seenVideo, still } from "./jobcard.js";
+import { active, canContinue, store, titleOf } from "./store.js";
 
 const LOG_MS = 3000;
 const NEWEST_SAMPLES = 8;
@@ -29,7 +29,9 @@ function mount(panel) {
     ),
   );
   parts.minutes = el("input", { type: "number", min: 1, step: 1, value: 60 });
-  parts.runs = el("section.results", { "aria-label": "Trainings" });
+  parts.empty = el("div");
+  parts.list = el("div.cards");
+  parts.runs = el("section.results", { "aria-label": "Trainings" }, parts.empty, parts.list);
   const kinds = [
     ["pvdm", "PVDM: planes"],
     ["lvdm", "LVDM: volume"],
@@ -43,7 +45,7 @@ function mount(panel) {
     segments("System", kinds, system, (value) => (system = value)),
     el("div.pair", {}, field("Size", parts.size), field("Minutes", parts.minutes, "For everything.")),
     el("p.hint", {}, "You can stop at any time and continue later: nothing is lost."),
-    el("button.primary", { type: "submit" }, "Start the training"),
+    (parts.start = el("button.primary", { type: "submit" }, "Start the training")),
   );
   panel.append(el("h2.sr", {}, "Train"), el("div.two", {}, form, parts.runs));
   store.onChange(draw);
@@ -67,16 +69,20 @@ async function look() {
 
 async function submit(event) {
   event.preventDefault();
-  if (!parts.folder.value && !parts.clip.value()) {
+  if (!parts.folder.value && !parts.clip.value() && !parts.clip.ready()) {
     toast("Choose a folder of videos, or upload one video.", "bad");
     parts.folder.focus();
     return;
   }
-  const settings = { system, budget_minutes: Number(parts.minutes.value) || 60 };
-  if (parts.folder.value) settings.folder_name = parts.folder.value;
-  if (parts.clip.value()) settings.upload = parts.clip.value();
-  if (parts.size.value) settings.size = Number(parts.size.value);
-  await attempt(() => api.create("train", settings));
+  const start = async () => {
+    await parts.clip.ready();
+    const settings = { system, budget_minutes: Number(parts.minutes.value) || 60 };
+    if (parts.folder.value) settings.folder_name = parts.folder.value;
+    if (parts.clip.value()) settings.upload = parts.clip.value();
+    if (parts.size.value) settings.size = Number(parts.size.value);
+    await api.create("train", settings);
+  };
+  await once(parts.start, () => attempt(start));
 }
 
 // Asks for the trainings of other commands, whose folders the studio was given.
@@ -94,24 +100,23 @@ async function lookAtOthers() {
 function draw() {
   if (!parts.runs.closest("[hidden]")) lookAtOthers();
   const jobs = [...trainings, ...(store.jobs ?? []).filter((job) => job.kind === "train")];
-  if (!jobs.length) {
-    fill(parts.runs, [Boolean(store.jobs)], () => (store.jobs ? nothing() : el("p.hint", {}, "Loading …")));
-    return;
-  }
+  fill(parts.empty, [!store.jobs, jobs.length], () => {
+    if (jobs.length) return null;
+    return store.jobs ? nothing() : el("p.hint", {}, "Loading …");
+  });
   if (!parts.runs.closest("[hidden]")) jobs.forEach(readLog);
-  const key = jobs.map((job) => [
-    job.id,
-    job.status,
-    job.files?.length,
-    job.error,
-    job.result,
-    Math.round((job.seconds_left ?? 0) / 5),
-    job.stage,
-    job.exports,
-    store.models?.length,
-    logs.get(job.id)?.rows.length,
-  ]);
-  fill(parts.runs, key, () => jobs.map(run));
+  cards(parts.list, jobs, run, (job) => ({ ...still(job), created: null, files: null, exports: null }));
+  [...parts.list.children].forEach((slot, i) => grow(slot, jobs[i]));
+}
+
+// What grows while a training runs, apart from the rest of its card, whose controls stay as they are.
+function grow(slot, job) {
+  const rows = logs.get(job.id)?.rows ?? [];
+  const part = (name, key, make) => fill(slot.querySelector(`.${name}`), key, make);
+  part("exports", job.exports, () => exported(job));
+  part("curves", rows.length, () => charts(rows));
+  part("samples", [job.files, new Set(rows.map(stageOf)).size], () => samples(job, rows));
+  part("downloads", job.files, () => downloads(job));
 }
 
 const nothing = () =>
@@ -136,13 +141,12 @@ async function readLog(job) {
 }
 
 function run(job) {
-  const result = job.result ?? {};
-  const trained = store.model(result.model);
+  const trained = store.model(job.result?.model);
   const button = (name, text, work, glyph) =>
     el(`button${name}`, { type: "button", onclick: work }, icon(glyph), text);
   const actions = [
     active(job) && button("", "Stop and keep", () => attempt(() => api.stop(job.id)), "stop"),
-    ["stopped", "failed"].includes(job.status) &&
+    canContinue(job) &&
       button(".primary", "Continue", () => attempt(() => api.resume(job.id)), "play"),
     trained &&
       button(".primary", "Play its model", () => goTo("live", { settings: { model: trained.name } }), "play"),
@@ -165,20 +169,20 @@ function run(job) {
     active(job) ? progress(job) : "",
     job.error ? el("div.problem", {}, el("p", {}, job.error)) : "",
     el("div.row.wrap", {}, ...actions.filter(Boolean)),
-    exported(job),
-    charts(logs.get(job.id)?.rows ?? []),
-    samples(job, logs.get(job.id)?.rows ?? []),
-    downloads(job) ?? "",
+    ...["exports", "curves", "samples", "downloads"].map((name) => el(`div.${name}`)),
   );
 }
 
 // The models that the training has written, one of which is played in Live.
 function exported(job) {
   if (!job.exports?.length) return "";
+  const before = document.getElementById(`export-${job.id}`)?.value;
   const choice = el(
     "select",
-    {},
-    ...job.exports.map((each) => el("option", { value: each }, each.replaceAll("_", " "))),
+    { id: `export-${job.id}` },
+    ...job.exports.map((each) =>
+      el("option", { value: each, selected: each === before }, each.replaceAll("_", " ")),
+    ),
   );
   const play = el("button", { type: "button" }, icon("play"), "Play this model");
   play.addEventListener("click", () =>
@@ -235,14 +239,7 @@ function samples(job, rows) {
   const pictures = found.map((each) => {
     const src = api.file(job, each.name);
     const shown = each.name.endsWith(".mp4")
-      ? el("video.frames", {
-          src,
-          muted: true,
-          loop: true,
-          controls: true,
-          playsInline: true,
-          "aria-label": each.name,
-        })
+      ? seenVideo(src, { controls: true, "aria-label": each.name })
       : el("img.frames", { src, alt: each.name, loading: "lazy" });
     return el("figure", {}, el("div.screen", {}, shown), el("figcaption", {}, each.name));
   });
