@@ -179,11 +179,28 @@ def test_a_program_that_differs_from_torch_is_refused_and_not_kept(
     tmp_path: Path, tiny_triplane_model: VideoModel, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "TOLERANCE", 0.0)
+    monkeypatch.setattr(module, "ROUNDING", 0.0)
     decoder = OpenVINO(folder=tmp_path).autoencoder(tiny_triplane_model.autoencoder)
     z = torch.randn(1, *decoder.spec.shape).tanh()
-    with pytest.raises(BackendError, match=r"differs from torch by .* use backend=None"):
+    with pytest.raises(BackendError, match=r"differs from torch in float64 by .* backend=None"):
         decoder.decode(z)
     assert not list(tmp_path.iterdir())
+
+
+@torch.no_grad()
+def test_a_program_may_round_as_torch_does_and_no_further(
+    tmp_path: Path, tiny_triplane_model: VideoModel, monkeypatch: pytest.MonkeyPatch
+):
+    network = tiny_triplane_model.autoencoder
+    programs = OpenVINO(folder=tmp_path).autoencoder(network)
+    z = torch.randn(1, *programs.spec.shape, generator=torch.manual_seed(0)).tanh()
+    monkeypatch.setattr(module, "TOLERANCE", 0.0)
+    assert torch.allclose(programs.decode(z), network.decode(z), rtol=0, atol=5e-6)
+    exact = copy.deepcopy(network).double().decode(z.double())
+    usual = 1e-5 * max(1.0, float(exact.abs().max()))
+    module.check_rounding("Decoder", exact + 2 * usual, exact - usual, exact)
+    with pytest.raises(BackendError, match=r"of Decoder differs from torch .* by 4\.0e-05"):
+        module.check_rounding("Decoder", exact + 4 * usual, exact - usual, exact)
 
 
 @torch.no_grad()

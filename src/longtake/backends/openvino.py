@@ -26,6 +26,9 @@ LOGGER = logging.getLogger("longtake")
 TOLERANCE = 2e-6
 """Largest accepted difference of a float32 program's outputs from PyTorch's, divided by the largest
 output or by 1."""
+ROUNDING = 3.0
+"""Or how many times further from float64's outputs than PyTorch's in float32 they may be: of twelve
+batches of latents that the decoder of pvdm-marbles decoded, at most 1.6 times."""
 PROGRAM = "program.xml"
 COMPILED = "compiled"  # beginning of the names of folders beside it, one for each set of settings
 ARGUMENT = "tensors_"  # what torch.export names the positional arguments of ``*tensors``
@@ -173,7 +176,8 @@ class Programs:
     def _export(self, path: Path, inputs: Inputs, embedding: Embedding | None) -> None:
         """Export a program, check its output against PyTorch's, and write it to ``path``.
 
-        The output may differ from PyTorch's in float32 or in float64 by ``TOLERANCE``.
+        The output may differ from PyTorch's in float32 by ``TOLERANCE``, or from float64's by the
+        larger of ``TOLERANCE`` and ``ROUNDING`` times what PyTorch's in float32 differs from it.
         """
         name, names = type(self._network).__name__, sorted(inputs)
         self._backend.say(f"exporting {name} to OpenVINO, once, into {self._backend.folder}")
@@ -196,14 +200,8 @@ class Programs:
             openvino.save_model(model, partial / PROGRAM, compress_to_fp16=False)
             program = _Program(partial / PROGRAM, "float32", self._backend.threads)
             found = program(tensors)
-            if not (far := distance(found, expected)) <= TOLERANCE:
-                # PyTorch's own rounding can be what is far off, so float64 decides.
-                far = distance(found, self._exact(inputs, embedding))
-            if not far <= TOLERANCE:
-                raise BackendError(
-                    f"OpenVINO's program of {name} differs from torch by {far:.1e} of its largest "
-                    f"output, more than {TOLERANCE:.0e}; use backend=None"
-                )
+            if not distance(found, expected) <= TOLERANCE:
+                check_rounding(name, found, expected, self._exact(inputs, embedding))
             put(partial, path.parent)
 
     def _exact(self, inputs: Inputs, embedding: Embedding | None) -> Tensor:
@@ -216,6 +214,27 @@ class Programs:
 def distance(found: Tensor, expected: Tensor) -> float:
     """Greatest difference, relative to the largest expected value or 1 if that is more."""
     return float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
+
+
+def check_rounding(name: str, found: Tensor, expected: Tensor, exact: Tensor) -> None:
+    """Raise an error if a program's output is further from the exact one than rounding explains.
+
+    Args:
+        name: the network's, for the error.
+        found: output of the program.
+        expected: PyTorch's in float32.
+        exact: PyTorch's in float64.
+
+    Raises:
+        BackendError: ``found`` differs from ``exact`` by more than ``TOLERANCE`` and by more than
+            ``ROUNDING`` times what ``expected`` does.
+    """
+    far, usual = distance(found, exact), distance(expected, exact)
+    if not far <= (most := max(TOLERANCE, ROUNDING * usual)):
+        raise BackendError(
+            f"OpenVINO's program of {name} differs from torch in float64 by {far:.1e} of its "
+            f"largest output, more than {most:.0e}; use backend=None"
+        )
 
 
 def _converted(function: nn.Module, tensors: tuple[Tensor, ...]) -> Any:
