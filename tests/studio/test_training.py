@@ -2,20 +2,26 @@
 
 import json
 import os
+import signal
+import sys
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pipeline.test_train import TINY
 from starlette.testclient import TestClient
-from studio.conftest import ADDRESS, COMMANDS, Page
+from studio.conftest import ADDRESS, COMMANDS, PATIENCE_SECONDS, Page
 
 from longtake.cli import serve
 from longtake.data.clips import ClipPlan
 from longtake.data.export import export_world
 from longtake.data.synthetic import SkyWorld
 from longtake.studio.app import create_app
-from longtake.studio.kinds import JobKind
+from longtake.studio.kinds import TRAINING, JobKind
+from longtake.studio.places import JOBS, TRAINED
 from longtake.studio.settings import Limits
 from longtake.studio.studio import Studio
 from longtake.studio.trainings import exports, is_training, log_rows
@@ -28,9 +34,19 @@ def tiny(job: JobKind, own: Path, folder: Path, places: Mapping[str, str]) -> li
 
 
 @pytest.fixture
-def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+def steps() -> list[str]:
+    """Settings of the length of a training, after those of tiny networks."""
+    return []
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: list[str]) -> Iterator[Page]:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    commands = COMMANDS._replace(train=tiny)
+
+    def train(*given: Any) -> list[str]:
+        return [*words, *steps] if (words := tiny(*given)) else []
+
+    commands = COMMANDS._replace(train=train)
     app = create_app(lambda: Studio(tmp_path, {}, Limits(), commands), hosts=["127.0.0.1"])
     with TestClient(app, base_url=ADDRESS) as client:
         yield Page(client)
@@ -54,6 +70,48 @@ def test_a_model_is_trained_on_a_folder_and_then_used(page: Page):
     page.until(job, lambda found: name in [model["name"] for model in page.get("models")])
     made = page.ended(page.submit("make", model=name, frames=16, steps=1))
     assert made["status"] == "done", made
+
+
+def processes(*words: str) -> set[int]:
+    """Ids of the processes whose command line has all these words."""
+    found = set[int]()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended
+            if {*words} <= {*path.read_text(errors="replace").split("\0")}:
+                found.add(int(path.parent.name))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's signal at a parent's death")
+@pytest.mark.parametrize("steps", [["autoencoder.training.steps=100000"]])
+def test_a_training_ends_with_its_worker_and_continues(page: Page):
+    export_world(
+        SkyWorld(plan=ClipPlan(height=16, width=16)),
+        page.folder / "footage" / "sky",
+        videos=3,
+        frames=80,
+    )
+    job = page.submit("train", folder_name="sky", system="pvdm", size=16, budget_minutes=60)
+    page.until(job, lambda _: page.get(f"jobs/{job}/log"))
+    worker = page.studio.queue.lanes[TRAINING].pid
+    out = str(page.folder / JOBS / job / TRAINED)
+    assert worker is not None
+    assert len(processes("train", out)) == 1
+    os.kill(worker, signal.SIGKILL)
+    found = page.ended(job)
+    assert found["status"] == "failed"
+    assert "signal 9" in found["error"]
+    end = time.monotonic() + PATIENCE_SECONDS
+    while processes("train", out):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    before = page.get(f"jobs/{job}/log")
+    page.post(f"jobs/{job}/continue")
+    page.until(job, lambda _: len(page.get(f"jobs/{job}/log")) > len(before))
+    assert page.get(f"jobs/{job}/log")[: len(before)] == before  # nothing is lost or made again
+    stopped = page.post(f"jobs/{job}/stop")
+    assert stopped["status"] in ("running", "stopped")
 
 
 def test_the_models_of_a_training_are_named_by_stage_and_step(tmp_path: Path):

@@ -1,8 +1,10 @@
 """Runs a training in stages in a process of its own, which the worker watches."""
 
+import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,16 @@ from longtake.studio.work import StoppedError, Work
 OUTPUT = "output.txt"
 LOOK_SECONDS = 1.0
 LAST_LINES = 3
+BOUND = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG; exec keeps it
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the worker has ended")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Program that becomes a command, which gets SIGTERM when the worker dies, even by SIGKILL: so a
+training saves and ends with its worker, instead of training where nobody sees or stops it."""
 
 
 def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
@@ -29,9 +41,10 @@ def run_training(settings: TrainSettings, work: Work) -> dict[str, Any]:
     """
     out, output = work.folder / TRAINED, work.folder / OUTPUT
     work.emit("begun", frames_done=0, fps=0)
+    words = [sys.executable, "-I", "-S", "-c", BOUND, str(os.getpid()), *work.arguments]
     with output.open("ab") as log:
         process = subprocess.Popen(
-            work.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )
     try:
         while process.poll() is None:
