@@ -265,6 +265,30 @@ def test_a_server_that_is_away_is_said_and_found_again(tab: Tab):
     tab.complaints.clear()  # the browser logs each request that fails
 
 
+def test_what_is_drawn_while_the_server_is_away_has_its_icons(tab: Tab):
+    page = tab.open("gallery")
+    uses = "[...document.querySelectorAll('body > svg.glyph use')]"
+    names = "(await (await fetch('/page/icons.svg')).text()).match(/(?<=symbol id=.)[a-z]+/g)"
+    found = page.evaluate(f"async () => {names}")
+    tab.until("() => document.querySelector('.symbols')")
+    page.context.set_offline(True)
+    page.locator("#offline:not([hidden])").wait_for()
+    page.evaluate(
+        """async (names) => {
+             const { icon } = await import("/page/dom.js");
+             document.body.append(...names.map(icon));
+           }""",
+        found,
+    )
+    page.wait_for_timeout(300)  # a reference to a file would be asked for now
+    assert len(found) > 5
+    assert page.locator("body > svg.glyph").count() == len(found)
+    assert page.evaluate(f"{uses}.every((use) => use.getBBox().width > 0)")
+    page.context.set_offline(False)
+    page.locator("#offline").wait_for(state="hidden")
+    tab.complaints.clear()  # the browser logs each request that fails
+
+
 def test_an_address_that_names_no_tab_and_the_skip_link_leave_the_page_whole(tab: Tab):
     page = tab.open()
     for name in ("toString", "nothing"):

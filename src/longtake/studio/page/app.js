@@ -1,6 +1,6 @@
 // Tabs, theme and the line about the server; each view fills its own panel.
 import { compare } from "./compare.js";
-import { plural } from "./dom.js";
+import { loadIcons, plural } from "./dom.js";
 import { gallery } from "./gallery.js";
 import { inside } from "./inside.js";
 import { live } from "./live.js";
@@ -93,6 +93,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 document.addEventListener("open-view", ({ detail }) => show(detail.name, detail.options, { focus: true }));
 for (const [name, view] of Object.entries(views)) view.mount(document.getElementById(`panel-${name}`));
 themeButton();
+loadIcons().catch(() => {}); // buttons have words, too
 store.onChange(status);
 show(known(location.hash.slice(1)) ? location.hash.slice(1) : "live", null, { remember: false });
 store.start();

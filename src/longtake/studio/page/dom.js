@@ -20,8 +20,19 @@ export function el(name, attributes = {}, ...children) {
 
 export function icon(name) {
   const svg = svgEl("svg", { "aria-hidden": "true", class: "glyph" });
-  svg.append(svgEl("use", { href: `/page/icons.svg#${name}` }));
+  svg.append(svgEl("use", { href: `#icon-${name}` }));
   return svg;
+}
+
+// Puts the symbols of icons.svg into the page: a reference to the file would be asked for again by
+// each new icon, and stay empty while the server is away.
+export async function loadIcons() {
+  const text = await (await fetch("/page/icons.svg")).text();
+  const symbols = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+  symbols.setAttribute("aria-hidden", "true");
+  symbols.classList.add("symbols");
+  for (const each of symbols.querySelectorAll("symbol")) each.id = `icon-${each.id}`;
+  document.body.append(symbols);
 }
 
 export function svgEl(tag, attributes = {}, ...children) {
