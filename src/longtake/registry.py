@@ -17,6 +17,7 @@ from longtake.autoencoders.light import LightTriplaneDecoderConfig, LightVolumeD
 from longtake.autoencoders.triplane import TriplaneAutoencoderConfig
 from longtake.autoencoders.volume import VolumeAutoencoderConfig
 from longtake.denoisers.triplane_unet import TriplaneUNetConfig
+from longtake.denoisers.volume_transformer import VolumeTransformerConfig
 from longtake.denoisers.volume_unet import Attention as Attention
 from longtake.denoisers.volume_unet import VolumeUNetConfig
 from longtake.diffusion.diffusers_sampler import DiffusersSampler
@@ -48,7 +49,7 @@ AnyDecoder = Annotated[
 ]
 """Config of another decoder of an autoencoder's latents."""
 
-AnyDenoiser = Annotated[VolumeUNetConfig | TriplaneUNetConfig, _Kind]
+AnyDenoiser = Annotated[VolumeUNetConfig | VolumeTransformerConfig | TriplaneUNetConfig, _Kind]
 """Config of a denoiser."""
 
 AnySampler = Annotated[DDPM | DDIM | DiffusersSampler, _Kind]

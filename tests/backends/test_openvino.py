@@ -17,7 +17,7 @@ from tiny_decoder import LARGE
 from longtake.autoencoders import Redecoded
 from longtake.backends import BackendError, OpenVINO
 from longtake.backends import openvino as module
-from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+from longtake.denoisers import TriplaneUNetConfig, VolumeTransformerConfig, VolumeUNetConfig
 from longtake.diffusion import Denoiser
 from longtake.diffusion.schedule import ScaledLinear
 from longtake.model import VideoModel
@@ -32,14 +32,25 @@ NETWORKS = {
         mask_channel=True,
         noise_classes=16,
     ),
+    "transformer": VolumeTransformerConfig(
+        latent=(2, 4, 4, 4),
+        width=16,
+        depth=1,
+        num_heads=2,
+        num_classes=3,
+        mask_channel=True,
+        zero_init=False,
+    ),
     "triplane": TriplaneUNetConfig(**SMALL, latent=(2, 8, 4, 4), num_heads=2),
 }
+CONTEXT = {
+    "context": torch.ones(2, 2, 4, 4, 4),
+    "context_mask": torch.eye(2, 4).bool(),
+    "context_noise": torch.tensor([0.01, -1.0]),
+}
 SIGNALS = {
-    "volume": {
-        "context": torch.ones(2, 2, 4, 4, 4),
-        "context_mask": torch.eye(2, 4).bool(),
-        "context_noise": torch.tensor([0.01, -1.0]),
-    },
+    "volume": CONTEXT,
+    "transformer": CONTEXT,
     "triplane": {"previous": torch.linspace(-1, 1, 2 * 2 * 80).reshape(2, 2, 80)},
 }
 

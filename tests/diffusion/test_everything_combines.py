@@ -6,7 +6,7 @@ import pytest
 import torch
 from conditions import context
 
-from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+from longtake.denoisers import TriplaneUNetConfig, VolumeTransformerConfig, VolumeUNetConfig
 from longtake.diffusion import (
     DDIM,
     DDPM,
@@ -36,12 +36,17 @@ TINY = {
 VOLUME = {"latent": (2, 3, 4, 4), "clip": (6, 16, 16), **TINY}
 PLANES = {"latent": (2, 4, 4, 4), "clip": (4, 16, 16), "num_heads": 2, **TINY}
 TEXT = TransformerConfig(num_heads=2, context_dim=6)
-NETWORKS: dict[str, VolumeUNetConfig | TriplaneUNetConfig] = {
+PATCHES = {"latent": (2, 3, 4, 4), "clip": (6, 16, 16), "width": 16, "depth": 1, "num_heads": 2}
+NETWORKS: dict[str, VolumeUNetConfig | VolumeTransformerConfig | TriplaneUNetConfig] = {
     "volume": VolumeUNetConfig(**VOLUME),
     "volume, label": VolumeUNetConfig(num_classes=3, **VOLUME),
     "volume, mask": VolumeUNetConfig(mask_channel=True, noise_classes=251, **VOLUME),
     "volume, frame times": VolumeUNetConfig(frame_times=True, num_classes=3, **VOLUME),
     "volume, text": VolumeUNetConfig(attention=TEXT, mask_channel=True, **VOLUME),
+    "transformer, label": VolumeTransformerConfig(num_classes=3, zero_init=False, **PATCHES),
+    "transformer, mask, text": VolumeTransformerConfig(
+        mask_channel=True, text_width=6, zero_init=False, **PATCHES
+    ),
     "planes": TriplaneUNetConfig(previous=False, **PLANES),
     "planes, previous": TriplaneUNetConfig(num_classes=3, **PLANES),
 }

@@ -14,7 +14,7 @@ from longtake.autoencoders import (
     TriplaneAutoencoderConfig,
     VolumeAutoencoderConfig,
 )
-from longtake.denoisers import TriplaneUNetConfig, VolumeUNetConfig
+from longtake.denoisers import TriplaneUNetConfig, VolumeTransformerConfig, VolumeUNetConfig
 from longtake.diffusion import Denoiser
 from longtake.diffusion.signals import label_signal, previous_signal, text_signal
 from longtake.nn.attention import JointAttentionConfig, SpaceTimeAttentionConfig
@@ -48,6 +48,12 @@ DENOISERS = {
         resblock_updown=True,
     ),
     "volume checkpointed": VOLUME.model_copy(update={"checkpoint": True}),
+    "transformer": VolumeTransformerConfig(
+        latent=(2, 4, 4, 4), width=16, depth=2, num_heads=2, num_classes=3, zero_init=False
+    ),
+    "transformer, text": VolumeTransformerConfig(
+        latent=(2, 4, 4, 4), width=16, depth=1, num_heads=2, text_width=6, zero_init=False
+    ),
     "triplane": TRIPLANE,
     "triplane checkpointed": TRIPLANE.model_copy(update={"checkpoint": True}),
 }
