@@ -92,7 +92,7 @@ def test_a_context_frame_is_marked_by_a_channel_and_by_the_time_of_its_noise():
     torch.testing.assert_close(predict(reads, z, t, noisy), predict(reads, z, own))
 
 
-def test_words_are_attended_to_and_zero_padding_does_not_change_their_mean():
+def test_words_are_read_as_a_set_and_may_be_left_out_only_if_they_are_not_needed():
     reads = network(text_width=6, needs_text=False)
     z, t = drawn()
     words = torch.randn(2, 3, 6)

@@ -129,11 +129,10 @@ class UNetConfig(Config, ABC):
         Raises:
             ValueError: ``num_classes`` is ``auto``, which only the config of a run may have.
         """
-        if self.num_classes == "auto":
-            raise ValueError("num_classes=auto is for the config of a run; give a number or null")
+        classes = class_count(self.num_classes)
         if self.class_parts:
             return SummedTable(self.class_parts, self.embedding)
-        return self.table(self.num_classes)
+        return self.table(classes)
 
     def table(self, rows: int | None) -> "Table | None":
         """Build a table of ``rows`` learned vectors to add to the time embedding; None for None."""
@@ -253,6 +252,17 @@ class PooledText(nn.Module):
     def forward(self, text: Float[Tensor, "b n d"]) -> Float[Tensor, "b e"]:
         tokens = (text != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
         return self.last(F.silu(self.first(text.sum(1) / tokens)))
+
+
+def class_count(number: int | Literal["auto"] | None) -> int | None:
+    """``number`` of classes of a network's config.
+
+    Raises:
+        ValueError: it is ``auto``, which only the config of a run may have.
+    """
+    if number == "auto":
+        raise ValueError("num_classes=auto is for the config of a run; give a number or null")
+    return number
 
 
 def named_rows(

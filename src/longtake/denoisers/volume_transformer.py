@@ -1,24 +1,24 @@
 """A transformer over the patches of a whole clip (DiT; Peebles and Xie 2023, in space and time)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longtake.config import Config
-from longtake.denoisers.unet_config import LabelName, PooledText, Table, named_rows
+from longtake.denoisers.unet_config import LabelName, PooledText, Table, class_count, named_rows
+from longtake.denoisers.volume_conditions import VolumeConditions
 from longtake.diffusion.process import Denoiser, Embedding
 from longtake.diffusion.signals import CONTEXT, named_label
 from longtake.latents import LatentSpec
 from longtake.nn import Count
 from longtake.nn.attention import attend
-from longtake.nn.embedding import Rotation, TimeEmbedding, sinusoids
+from longtake.nn.embedding import Rotation, TimeEmbedding, sinusoids, time_frequencies
 from longtake.nn.layers import set_to_zero
 
 
@@ -88,8 +88,6 @@ class VolumeTransformerConfig(Config):
         Raises:
             ValueError: ``num_classes`` is ``auto``, which only the config of a run may have.
         """
-        if self.num_classes == "auto":
-            raise ValueError("num_classes=auto is for the config of a run; give a number or null")
         return VolumeTransformer(self)
 
 
@@ -118,9 +116,8 @@ class VolumeTransformer(Denoiser):
         self.text_width = config.text_width
         width, values = config.width, config.latent[0] * config.patch**2
         self.time_embed = TimeEmbedding(width, width)
-        self.label_embed = None
-        if isinstance(config.num_classes, int):
-            self.label_embed = Table(config.num_classes, width)
+        classes = class_count(config.num_classes)
+        self.label_embed = None if classes is None else Table(classes, width)
         self.label_embeds = nn.ModuleDict(
             {n: Table(rows, width) for n, rows in config.labels.items()}
         )
@@ -135,7 +132,7 @@ class VolumeTransformer(Denoiser):
         if config.zero_init:
             set_to_zero(self.modulation, self.norm_out, self.patch_out)
 
-    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> VolumeConditions:
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype.
 
         ``embedding`` maps a diffusion time in [0, 1] to the value that is embedded.
@@ -148,16 +145,16 @@ class VolumeTransformer(Denoiser):
         rows: list[tuple[nn.Module, Tensor]] = []
         if self.label_embed is not None and "label" in signals:
             rows.append((self.label_embed, signals["label"].long()))
-        return _Prepared(
+        return VolumeConditions(
             embedding=embedding,
             text=None if text is None else text.to(self.dtype),
-            mask=None if mask is None else mask.to(self.dtype),
+            mask=None if mask is None else mask.to(self.dtype)[:, :, None, None, None],
             context_time=context_time,
             table_rows=rows + named_rows(self.label_embeds, signals),
         )
 
     def forward(
-        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: "_Prepared"
+        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: VolumeConditions
     ) -> Float[Tensor, "b c f h w"]:
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
@@ -172,7 +169,7 @@ class VolumeTransformer(Denoiser):
         x, rows = self._tokens(z, prepared.mask)
         columns = x.shape[2] // rows
         x = self.patch_in(x) + places(rows, columns, config.width, x)
-        emb = F.silu(self._embed(t, prepared, frames))
+        emb = F.silu(prepared.frame_embedding(t, self.time_embed, self.text_embed))
         head = config.width // config.num_heads
         rotation = clip_rotation(frames, rows, columns, head, x.device)
         parts = self.modulation(emb)[:, :, None].chunk(6, dim=-1)
@@ -195,32 +192,8 @@ class VolumeTransformer(Denoiser):
         x = rearrange(z, "b c f (h p) (w q) -> b f (h w) (c p q)", p=patch, q=patch)
         if self.config.mask_channel:
             channel = x.new_zeros((*x.shape[:-1], 1))
-            x = torch.cat([x, channel if mask is None else channel + mask[:, :, None, None]], -1)
+            x = torch.cat([x, channel if mask is None else channel + mask[..., 0]], -1)
         return x, height // patch
-
-    def _embed(self, t: Tensor, prepared: "_Prepared", frames: int) -> Float[Tensor, "b f d"]:
-        """Embedding of each frame: of its time, of classes and of the text's mean."""
-        emb = self.time_embed(prepared.embedding(t))
-        emb = emb if t.ndim == 2 else emb[:, None].expand(-1, frames, -1)
-        if prepared.context_time is not None:
-            given, time = prepared.context_time
-            emb = torch.where(given[..., None], self.time_embed(time)[:, None], emb)
-        for table, index in prepared.table_rows:
-            emb = emb + table(index)[:, None]
-        if self.text_embed is not None and prepared.text is not None:
-            emb = emb + self.text_embed(prepared.text)[:, None]
-        return emb
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """Signals in the form and dtype that the network reads; one that is not given is None."""
-
-    embedding: Embedding
-    text: Float[Tensor, "b n d"] | None
-    mask: Float[Tensor, "b f"] | None  # 1 where a frame is a context frame
-    context_time: tuple[Tensor, Tensor] | None  # context frames with their own time, and that time
-    table_rows: Sequence[tuple[nn.Module, Tensor]]  # the row of each sample, negative for none
 
 
 class Block(nn.Module):
@@ -240,7 +213,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "b f n c"],
-        parts: Sequence[Float[Tensor, "b f 1 c"]],
+        parts: Sequence[Float[Tensor, "b _ 1 c"]],  # of each frame, or one for all
         text: Float[Tensor, "b t e"] | None,
         rotation: Rotation,
     ) -> Float[Tensor, "b f n c"]:
@@ -269,13 +242,10 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 def places(rows: int, columns: int, width: int, like: Tensor) -> Float[Tensor, "n c"]:
     """Sinusoids of a patch's row in half of ``width`` channels, and of its column in the others."""
-    down, across = (
-        sinusoids(torch.arange(count, device=like.device).float(), width // 2)
-        for count in (rows, columns)
-    )
-    shape = (rows, columns, width // 2)
-    found = torch.cat([down[:, None].expand(shape), across[None].expand(shape)], -1)
-    return found.flatten(0, 1).to(like.dtype)
+    parts = [
+        sinusoids(axis.float(), width // 2) for axis in positions((rows, columns), like.device)
+    ]
+    return torch.cat(parts, -1).to(like.dtype)
 
 
 def clip_rotation(
@@ -285,23 +255,15 @@ def clip_rotation(
 
     A head has ``width`` channels, a multiple of 8.
     """
-    parts = [
-        torch.arange(count, device=device)[:, None] * frequencies(channels // 2, device)
-        for count, channels in ((frames, width // 2), (rows, width // 4), (columns, width // 4))
+    widths = (width // 2, width // 4, width // 4)
+    angles = [
+        axis[:, None] * time_frequencies(channels, device, period=100.0)
+        for axis, channels in zip(positions((frames, rows, columns), device), widths, strict=True)
     ]
-    time, down, across = parts
-    shape = (frames, rows, columns)
-    angles = torch.cat(
-        [
-            time[:, None, None].expand(*shape, -1),
-            down[None, :, None].expand(*shape, -1),
-            across[None, None].expand(*shape, -1),
-        ],
-        -1,
-    )
-    return Rotation(angles.flatten(0, 2).repeat_interleave(2, -1))
+    return Rotation(torch.cat(angles, -1).repeat_interleave(2, -1))
 
 
-def frequencies(pairs: int, device: torch.device) -> Float[Tensor, "d"]:
-    """Rotary frequencies in radians a step, which fall geometrically from 1 towards 1 / 100."""
-    return 100.0 ** -(torch.arange(pairs, device=device) / pairs)
+def positions(sizes: Sequence[int], device: torch.device) -> list[Int[Tensor, "n"]]:
+    """Index along each axis of all cells of a grid of ``sizes``; the last changes fastest."""
+    axes = torch.meshgrid(*(torch.arange(n, device=device) for n in sizes), indexing="ij")
+    return [axis.flatten() for axis in axes]

@@ -1,7 +1,6 @@
 """LVDM's denoiser: a UNet over a volume, convolving in space, attending in space and in time."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from longtake.denoisers.unet_config import UNetConfig, named_rows
+from longtake.denoisers.volume_conditions import VolumeConditions
 from longtake.diffusion.process import Denoiser, Embedding
 from longtake.diffusion.signals import CONTEXT, named_label
 from longtake.latents import LatentSpec
@@ -138,7 +138,7 @@ class VolumeUNet(Denoiser):
             if isinstance(module, GroupNorm):
                 module.each_frame = config.norm_each_frame
 
-    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> "_Prepared":
+    def prepare(self, signals: Mapping[str, Tensor], embedding: Embedding) -> VolumeConditions:
         """Convert signals, once per clip, to what ``forward`` reads, in the weights' dtype.
 
         ``embedding`` maps a diffusion time in [0, 1] to the value that is embedded.
@@ -156,7 +156,7 @@ class VolumeUNet(Denoiser):
         if self.label_embed is not None and "label" in signals:
             table_rows.append((self.label_embed, signals["label"].long()))
         table_rows += named_rows(self.label_embeds, signals)
-        return _Prepared(
+        return VolumeConditions(
             embedding=embedding,
             text=None if text is None else text.to(self.dtype),
             mask=None if mask is None else mask.to(self.dtype)[:, :, None, None, None],
@@ -165,7 +165,7 @@ class VolumeUNet(Denoiser):
         )
 
     def forward(
-        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: "_Prepared"
+        self, z: Float[Tensor, "b c f h w"], t: Float[Tensor, "..."], prepared: VolumeConditions
     ) -> Float[Tensor, "b c f h w"]:
         """Predict noise, clean latent, velocity or flow, as trained, from ``z`` at time ``t``.
 
@@ -179,7 +179,8 @@ class VolumeUNet(Denoiser):
         """
         self.check_times(z, t)
         x = self.conv_in(self._input(z, prepared.mask))
-        emb, text, skips = F.silu(self._embed(t, prepared)), prepared.text, [x]
+        emb = prepared.frame_embedding(t, self.time_embed, self.text_embed, self.known_time_embed)
+        emb, text, skips = F.silu(emb), prepared.text, [x]
         for level in self.down:
             assert isinstance(level, Level)
             for step in level.steps:
@@ -211,34 +212,6 @@ class VolumeUNet(Denoiser):
             channel = x.new_zeros((*x.shape[:-1], 1))
             x = torch.cat([x, channel if mask is None else channel + mask], dim=-1)
         return x.contiguous()
-
-    def _embed(self, t: Tensor, prepared: "_Prepared") -> FrameEmbedding:
-        """Embedding that each block gets: of time, known frames' time, tables and text."""
-        emb = self.time_embed(prepared.embedding(t))
-        emb = emb if t.ndim == 2 else emb[:, None]
-        if prepared.context_time is not None:
-            given, time = prepared.context_time
-            embed = self.known_time_embed or self.time_embed
-            emb = torch.where(given[..., None], embed(time)[:, None], emb)
-        for table, index in prepared.table_rows:
-            emb = emb + table(index)[:, None]
-        if self.text_embed is not None and prepared.text is not None:
-            emb = emb + self.text_embed(prepared.text)[:, None]
-        return emb
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    """Signals in the form and dtype that the network reads, and ``embedding`` of ``prepare``.
-
-    A signal that is not given is None.
-    """
-
-    embedding: Embedding
-    text: Float[Tensor, "b n d"] | None
-    mask: Float[Tensor, "b f 1 1 1"] | None  # 1 where a frame is a context frame
-    context_time: tuple[Tensor, Tensor] | None  # context frames with their own time, and that time
-    table_rows: Sequence[tuple[nn.Module, Tensor]]  # the row of each sample, negative for none
 
 
 class Step(nn.Module):

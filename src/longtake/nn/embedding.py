@@ -122,13 +122,16 @@ def space_rotation(
     return Rotation(angles.flatten(0, 1).repeat_interleave(2, -1))
 
 
-def time_frequencies(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
-    """Rotary frequencies over time, in radians per frame, of the ``width / 2`` pairs of channels.
+def time_frequencies(
+    width: int, device: torch.device | None = None, period: float = 10_000.0
+) -> Float[Tensor, "d"]:
+    """Rotary frequencies along an axis, in radians a step, of the ``width / 2`` pairs of channels.
 
-    ``width`` is the number of channels of a head; ``device`` is None for torch's default.
+    They fall geometrically from 1 towards 1 / period. ``width`` is the number of channels of a head
+    that turn with the axis; ``device`` is None for torch's default.
     """
     exponents = torch.arange(0, width, 2, device=device, dtype=torch.float32) / width
-    return 1 / 10000**exponents
+    return 1 / period**exponents
 
 
 def space_scales(width: int, device: torch.device | None = None) -> Float[Tensor, "d"]:
